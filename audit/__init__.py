@@ -1,0 +1,1 @@
+"""Who did what: append-only facts, kept by nobody but this app."""

@@ -1,0 +1,64 @@
+"""What can happen, as values: `subject.action.outcome`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """Every kind of event. An act that touches a provider has an intent before and an outcome after."""
+
+    TENANT_CREATED = "tenant.create.done"
+    MEMBER_ADDED = "member.add.done"
+    MEMBER_CHANGED = "member.change.done"
+    MEMBER_REMOVED = "member.remove.done"
+    KEY_CREATED = "key.create.done"
+    KEY_REVOKED = "key.revoke.done"
+    LOGIN_DONE = "login.password.done"
+    LOGIN_REFUSED = "login.password.refused"
+    PROVIDER_INSTALLED = "provider.install.done"
+    PROVIDER_CHANGED = "provider.change.done"
+    PROVIDER_REMOVED = "provider.remove.done"
+    LINK_OPENED_BY_ANOTHER = "connect.open.wrong_person"
+    LINK_REFUSED = "connect.open.refused"
+    CONNECT_STARTED = "connect.start.done"
+    CALLBACK_REFUSED = "connect.callback.refused"
+    EXCHANGE_INTENT = "connect.exchange.intent"
+    EXCHANGE_DONE = "connect.exchange.done"
+    EXCHANGE_FAILED = "connect.exchange.failed"
+    REFRESH_INTENT = "token.refresh.intent"
+    REFRESH_DONE = "token.refresh.done"
+    REFRESH_FAILED = "token.refresh.failed"
+    TOKEN_UNREADABLE = "token.open.refused"  # noqa: S105 - the name of an event
+    REVOKE_INTENT = "connection.revoke.intent"
+    REVOKE_DONE = "connection.revoke.done"
+    REVOKE_FAILED = "connection.revoke.failed"
+    TOOL_INTENT = "tool.call.intent"
+    TOOL_DONE = "tool.call.done"
+    TOOL_FAILED = "tool.call.failed"
+    ASK_DENIED = "ask.gate.denied"
+    ASK_ANSWERED = "ask.work.answered"
+    EXPORTED = "audit.export.done"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact. `detail` holds short, non-secret facts only: names, counts, codes, digests."""
+
+    kind: EventKind
+    tenant_id: uuid.UUID
+    user_id: uuid.UUID | None = None
+    client: str = ""
+    run_id: str = ""
+    provider: str = ""
+    connection_id: uuid.UUID | None = None
+    tool: str = ""
+    args_hmac: str = ""
+    intent_id: uuid.UUID | None = None
+    detail: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))

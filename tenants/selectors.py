@@ -1,0 +1,60 @@
+"""Reads about tenants, people and keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from tenants.models import ClientKey, Membership, Tenant, User
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStanding:
+    """The live membership a client key acts for."""
+
+    key_id: UUID
+    tenant_id: UUID
+    tenant_slug: str
+    user_id: UUID
+    role: str
+    expires_at: datetime | None
+
+
+def key_standing(digest: str, *, now: datetime) -> KeyStanding | None:
+    """Who a key speaks for at this moment: one narrow query over key, membership, user and tenant."""
+    alive = Q(expires_at=None) | Q(expires_at__gt=now)
+    row = (
+        ClientKey.objects.filter(alive, digest=digest, revoked_at=None, membership__user__is_active=True)
+        .values_list(
+            "id",
+            "membership__tenant_id",
+            "membership__tenant__slug",
+            "membership__user_id",
+            "membership__role",
+            "expires_at",
+        )
+        .first()
+    )
+    return KeyStanding(*row) if row else None
+
+
+def tenant(slug: str) -> Tenant | None:
+    """The tenant with this slug."""
+    return Tenant.objects.filter(slug=slug).first()
+
+
+def membership(tenant_id: UUID, user_id: UUID) -> Membership | None:
+    """The live membership of a person in a tenant."""
+    return (
+        Membership.objects.select_related("tenant", "user")
+        .filter(tenant_id=tenant_id, user_id=user_id, user__is_active=True)
+        .first()
+    )
+
+
+def memberships_of(user: User) -> QuerySet[Membership]:
+    """A person's memberships, in the order of their tenants' names."""
+    return Membership.objects.filter(user=user, user__is_active=True).select_related("tenant").order_by("tenant__name")

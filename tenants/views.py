@@ -1,0 +1,86 @@
+"""Logging in and out."""
+
+from __future__ import annotations
+
+import hashlib
+
+from django.conf import settings
+from django.contrib.auth import authenticate, login, logout
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+_HOUR = 3_600
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """The front door."""
+    return redirect("connections" if request.user.is_authenticated else "login")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def login_page(request: HttpRequest) -> HttpResponse:
+    """E-mail and password; afterwards on to `next` when that is one of our own pages."""
+    onward = _onward(request)
+    if request.method != "POST":
+        return redirect(onward) if request.user.is_authenticated else _form(request, onward)
+    email = request.POST.get("email", "").strip().lower()[:254]
+    counters = [_counter("email", email), _counter("address", request.META.get("REMOTE_ADDR", ""))]
+    if any(cache.get(counter, 0) >= settings.LOGIN_FAILURES_PER_HOUR for counter in counters):
+        return _form(request, onward, "Too many attempts. Wait an hour, or ask your administrator.", email, status=429)
+    user = authenticate(request, username=email, password=request.POST.get("password", "")[:4_096])
+    if user is None:
+        for counter in counters:
+            cache.add(counter, 0, timeout=_HOUR)
+            cache.incr(counter)
+        return _form(request, onward, "E-mail or password is not right. Try again.", email, status=401)
+    login(request, user)
+    return redirect(onward)
+
+
+@require_POST
+def logout_page(request: HttpRequest) -> HttpResponse:
+    """End this session."""
+    logout(request)
+    return redirect("login")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """A form that did not come from our own page, or from one that is too old."""
+    sentence = "This form is too old or came from elsewhere. Go back, reload the page and try again."
+    return render(request, "error.html", {"title": "Please try again", "sentence": sentence}, status=403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """Nothing here, or nothing for this person."""
+    sentence = "There is nothing at this address, or nothing for you."
+    return render(request, "error.html", {"title": "Not found", "sentence": sentence}, status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """Our own fault."""
+    sentence = "Something went wrong on our side. Try again; if it stays, tell your administrator when it happened."
+    # Without the request no context processor runs: what failed may be the session or the database itself.
+    return HttpResponse(
+        render_to_string("error.html", {"title": "Something went wrong", "sentence": sentence}), status=500
+    )
+
+
+def _onward(request: HttpRequest) -> str:
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) and wanted.startswith("/")
+    return wanted if ours else settings.LOGIN_REDIRECT_URL
+
+
+def _form(request: HttpRequest, onward: str, problem: str = "", email: str = "", status: int = 200) -> HttpResponse:
+    return render(
+        request, "registration/login.html", {"next": onward, "problem": problem, "email": email}, status=status
+    )
+
+
+def _counter(kind: str, value: str) -> str:
+    return f"login-failures:{kind}:{hashlib.sha256(value.encode()).hexdigest()}"
