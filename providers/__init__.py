@@ -1,0 +1,1 @@
+"""What a provider is, and what a tenant exports."""

@@ -1,0 +1,208 @@
+"""What a provider is: public facts as frozen values, whether a file, an MCP server or a document gave them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+Json: TypeAlias = Any
+"""A decoded JSON value. Foreign documents have no better type until a tool has picked from them."""
+
+Args: TypeAlias = Mapping[str, Json]
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class Effect(StrEnum):
+    """What a tool may do to the account it acts as."""
+
+    READ = "read"
+    WRITE = "write"
+    DESTRUCTIVE = "destructive"
+
+
+class Exposure(StrEnum):
+    """What a client sees of a provider before it is connected: `soft` shows the tool, `strict` hides it."""
+
+    SOFT = "soft"
+    STRICT = "strict"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of a provider's API, already bounded in size and time."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Lower-case names."""
+    body: bytes
+    data: Json
+    """The decoded JSON body, or None when the answer had none."""
+
+    @property
+    def next_cursor(self) -> str | None:
+        """The cursor of the next page from an RFC 8288 `Link` header in Sentry's form, or None at the end."""
+        for part in self.headers.get("link", "").split(","):
+            if (
+                'rel="next"' in part
+                and 'results="false"' not in part
+                and (found := re.search(r'cursor="([^"]+)"', part))
+            ):
+                return found[1]
+        return None
+
+
+class Api(Protocol):
+    """The provider's API as one account sees it. It adds the token itself and reaches no host but the provider's."""
+
+    @property
+    def web_base(self) -> str:
+        """Where a person reads the provider's pages; no trailing slash."""
+
+    async def get(self, path: str, params: Mapping[str, Json] | None = None) -> Reply:
+        """Fetch `path` (absolute path, already percent-encoded) with `params` as the query.
+
+        Raises: `providers.errors.ToolError`.
+        """
+
+    async def send(self, method: str, path: str, body: Json = None) -> Reply:
+        """Send `body` as JSON. Never repeated by the client. Raises: `providers.errors.ToolError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One page of the provider that a result came from; becomes a citation."""
+
+    title: str
+    url: str | None = None
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a tool found: the data as the provider gave it (picked), a person's reading of it, and where it is from."""
+
+    data: Json
+    text: str
+    sources: tuple[Source, ...] = ()
+
+
+Invoke: TypeAlias = Callable[[Api, Args], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """Where the value of a parameter is found when the prompt does not hold it: a field of another tool's rows."""
+
+    tool: str
+    field: str
+    names: tuple[str, ...] = ("name",)
+    """Other fields of the row a person may call it by."""
+    pick: Literal["only", "first"] = "only"
+    """What to take when nothing in the prompt names one: the row if it is the only one, or the first row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ToolSpec:
+    """One internal tool of a provider. No MCP client ever sees it."""
+
+    name: str
+    summary: str
+    """One sentence in the imperative: what it returns, in words people use."""
+    invoke: Invoke
+    params: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """JSON Schema of each parameter by name."""
+    required: frozenset[str] = frozenset()
+    producers: Mapping[str, Producer] = field(default_factory=dict)
+    scopes: frozenset[str] = frozenset()
+    """The least scopes that let it work; all of them are needed."""
+    effect: Effect = Effect.READ
+    asks: tuple[str, ...] = ()
+    """Questions this tool alone answers, as people put them; `{param}` stands for a value. The router learns them."""
+
+    @property
+    def schema(self) -> Json:
+        """The JSON Schema of the arguments object. Closed: an unknown argument is an error."""
+        return {
+            "type": "object",
+            "properties": {name: dict(schema) for name, schema in self.params.items()},
+            "required": sorted(self.required),
+            "additionalProperties": False,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuthSpec:
+    """How the provider's authorization server is spoken to. What differs between providers is data here."""
+
+    authorize_url: str
+    token_url: str
+    revoke_url: str | None = None
+    issuer: str | None = None
+    """Compared with `iss` of the answer (RFC 9207) when given."""
+    scopes: tuple[str, ...] = ()
+    """What a plain connect asks for; the least that makes the read tools work."""
+    scope_words: Mapping[str, str] = field(default_factory=dict)
+    """What each scope allows, in words for the connect page."""
+    client_auth: Literal["client_secret_post", "client_secret_basic", "none"] = "client_secret_post"
+    authorize_params: Mapping[str, str] = field(default_factory=dict)
+    resource: str | None = None
+    """RFC 8707 resource sent with every request when given."""
+    identify_url: str | None = None
+    """A "who am I" address that answers JSON for the new access token."""
+    subject_fields: tuple[str, ...] = ("sub", "id")
+    """Where in that answer the identity that never changes stands; the first present wins."""
+    label_fields: tuple[str, ...] = ("email", "preferred_username", "username", "name", "login")
+    """Where a name for people stands; the first present wins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderSpec:
+    """A provider's public facts."""
+
+    id: str
+    title: str
+    api_base: str
+    """Origin (and path prefix) every call goes to; the token is sent nowhere else."""
+    oauth: OAuthSpec
+    tools: tuple[ToolSpec, ...]
+    web_base: str | None = None
+    """Origin of the pages people read; `api_base` when None."""
+    about: str = ""
+    """What people ask it about, a short phrase, for the one tool's description: "errors, releases and projects"."""
+
+    @cached_property
+    def by_name(self) -> Mapping[str, ToolSpec]:
+        """The tools by name."""
+        return {tool.name: tool for tool in self.tools}
+
+    def account_id(self, subject: str) -> str:
+        """An account's id: its issuer (or the authorization server's host) and the subject there."""
+        parts = urlsplit(self.oauth.issuer or self.oauth.token_url)
+        return f"{parts.netloc}{parts.path.rstrip('/') if self.oauth.issuer else ''}:{subject}"
+
+    def rebased(self, api_base: str) -> ProviderSpec:
+        """The same provider served from another base (self-hosted, sandbox): every URL of its old origin moves."""
+        old, new = urlsplit(self.api_base), urlsplit(api_base.rstrip("/"))
+
+        def move(url: str | None) -> str | None:
+            if url is None:
+                return None
+            parts = urlsplit(url)
+            same = (parts.scheme, parts.netloc) == (old.scheme, old.netloc)
+            return urlunsplit(parts._replace(scheme=new.scheme, netloc=new.netloc)) if same else url
+
+        oauth = replace(
+            self.oauth,
+            authorize_url=move(self.oauth.authorize_url) or "",
+            token_url=move(self.oauth.token_url) or "",
+            revoke_url=move(self.oauth.revoke_url),
+            issuer=move(self.oauth.issuer),
+            identify_url=move(self.oauth.identify_url),
+        )
+        return replace(self, api_base=api_base.rstrip("/"), web_base=move(self.web_base), oauth=oauth)

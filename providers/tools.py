@@ -1,0 +1,300 @@
+"""What the tools of a catalogue file share: addresses, lenient reading of foreign JSON, and foreign text made safe."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+from urllib.parse import quote, urlsplit
+
+from providers.errors import BadArguments, Unavailable
+from providers.spec import Api, Args, Invoke, Json, Result, Source
+
+Row: TypeAlias = Mapping[str, Json]
+"""One JSON object of a provider's answer."""
+
+SHOWN = 10
+"""Rows a text lists before it says how many more there are."""
+_LONGEST = 4_000
+
+# --- addresses -------------------------------------------------------------------------------------------------------
+
+
+def path(template: str, **values: Json) -> str:
+    """`template` with each `{name}` filled in and percent-encoded whole, so that no value can add or leave a segment.
+
+    Raises: `BadArguments` for an empty value or a dot segment.
+    """
+    return re.sub(r"\{(\w+)\}", lambda name: _segment(name[1], str(values[name[1]])), template)
+
+
+def _segment(name: str, value: str) -> str:
+    if value in ("", ".", ".."):
+        raise BadArguments(f"The {name} cannot be used in an address: give its exact name.")
+    return quote(value, safe="", errors="replace")
+
+
+def page_url(web_base: str, url: str) -> str | None:
+    """`url` if it is a page of the provider's site or of a subdomain, else None: a citation leads nowhere else."""
+    try:
+        site, page = urlsplit(web_base), urlsplit(url)
+    except ValueError:
+        return None
+    same = page.netloc == site.netloc or page.netloc.endswith(f".{site.netloc}")
+    odd = re.search(r"[^!-~]|[<>()\"`\\]", url)
+    return url if same and page.scheme == site.scheme and not odd else None
+
+
+def given(params: Mapping[str, Json]) -> dict[str, Json]:
+    """The query parameters that have a value."""
+    return {name: value for name, value in params.items() if value is not None}
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def unreadable(provider: str) -> Unavailable:
+    """What to raise for an answer that is not of the expected shape."""
+    return Unavailable(f"{provider} gave an answer this tool cannot read.")
+
+
+def record(provider: str, data: Json, *needs: str) -> Row:
+    """`data` as one object that has a value at each of `needs`. Raises: `Unavailable` otherwise."""
+    if isinstance(data, dict) and all(text_at(data, name) for name in needs):
+        return data
+    raise unreadable(provider)
+
+
+def records(provider: str, data: Json, *needs: str) -> list[Row]:
+    """The objects of the list `data` that have a value at each of `needs`.
+
+    Raises: `Unavailable` when it is not a list, or a list of which nothing can be read.
+    """
+    if isinstance(data, list):
+        rows: list[Row] = [row for row in data if isinstance(row, dict) and all(text_at(row, name) for name in needs)]
+        if rows or not data:
+            return rows
+    raise unreadable(provider)
+
+
+def at(row: Json, *keys: str) -> Json:
+    """What stands at that place, or None when any part of the way is missing."""
+    for key in keys:
+        row = row.get(key) if isinstance(row, dict) else None
+    return row
+
+
+def list_at(row: Json, *keys: str) -> list[Row]:
+    """The objects of the list at that place; empty when there is none."""
+    found = at(row, *keys)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def text_at(row: Json, *keys: str) -> str:
+    """The text or number at that place, as it came; empty when it is anything else. `clean` it before showing it."""
+    found = at(row, *keys)
+    return str(found) if isinstance(found, str | int | float) and not isinstance(found, bool) else ""
+
+
+def number(value: Json) -> float | None:
+    """The finite number that `value` is or spells, else None."""
+    try:
+        found = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def number_at(row: Json, *keys: str) -> float | None:
+    """The number at that place, however it is written."""
+    return number(at(row, *keys))
+
+
+def whole_at(row: Json, *keys: str) -> int:
+    """The number at that place as a whole one; 0 when there is none."""
+    return round(number(at(row, *keys)) or 0)
+
+
+def moment_at(row: Json, *keys: str) -> datetime | None:
+    """The moment at that place (ISO 8601; without a zone it is UTC)."""
+    return moment(text_at(row, *keys))
+
+
+def moment(written: str) -> datetime | None:
+    """An ISO 8601 moment in UTC, or None when it is not one."""
+    try:
+        found = datetime.fromisoformat(written)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def picked(row: Row, fields: Iterable[str]) -> dict[str, Json]:
+    """Only `fields` of the row, in its own shape: `"a.b"` gives `{"a": {"b": …}}`; what is missing is None."""
+    result: dict[str, Json] = {}
+    for field in fields:
+        *way, last = field.split(".")
+        place = result
+        for key in way:
+            place = place.setdefault(key, {})
+        place[last] = at(row, *way, last)
+    return result
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+_LENGTHS = ((60, "minute", 3_600), (3_600, "hour", 2 * 86_400), (86_400, "day", math.inf))
+"""Seconds of each unit, its name, and the seconds from which on the next one reads better."""
+_HIDDEN = {"Cf", "Cn", "Co", "Cs"}
+_GAPS = {"Cc", "Zl", "Zp", "Zs"}
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_AUTOLINK = re.compile(r"\w[\w+.-]*:/{2,}|\bwww\.(?=\w)", re.IGNORECASE)
+_TAG = re.compile(r"<([A-Za-z/!?][^<>]*)>")
+_OPEN_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_LINK = re.compile(r"\](?=[(\[:])")
+_BLOCK = re.compile(r"^(?:#{1,6} |>+ ?)+")
+
+
+def clean(foreign: str, limit: int = 120) -> str:
+    """Foreign text as one harmless line of at most `limit` characters, cut at a word with "…".
+
+    Control and invisible characters go; Markdown links and images, HTML and addresses that would link by themselves
+    stay readable but lose their force.
+    """
+    line = _ANSI.sub("", foreign[:_LONGEST])
+    line = "".join(" " if (kind := unicodedata.category(c)) in _GAPS else "" if kind in _HIDDEN else c for c in line)
+    while (bare := _AUTOLINK.sub("", line)) != line:
+        line = bare
+    line = _OPEN_TAG.sub("\u2039", _TAG.sub("\u2039\\1\u203a", line))
+    line = " ".join(_LINK.sub("] ", line).replace("`", "'").split())
+    return cut(_BLOCK.sub("", line), limit)
+
+
+def cut(line: str, limit: int) -> str:
+    """`line`, or its beginning up to the last whole word that fits, with "…"."""
+    if len(line) <= limit:
+        return line
+    head = line[: limit - 1]
+    words, _, rest = head.rpartition(" ")
+    return f"{(words if words and len(rest) < limit // 2 else head).rstrip(' ,;:')}…"
+
+
+def plural(number: float, one: str, many: str | None = None) -> str:
+    """A counted noun: "1 error", "1,204 errors"."""
+    return f"{number:,.0f} {one if round(number) == 1 else many or f'{one}s'}"
+
+
+def length(stretch: timedelta) -> str:
+    """A stretch of time in its best unit: "5 minutes", "30 hours", "3 days"."""
+    seconds = abs(stretch.total_seconds())
+    size, unit = next((size, unit) for size, unit, most in _LENGTHS if seconds < most)
+    return plural(seconds // size, unit)
+
+
+def ago(then: datetime | None, now: datetime) -> str:
+    """How long ago: "5 minutes ago", "3 days ago"; the date when over two months have passed, or none."""
+    if then is None:
+        return "at an unknown time"
+    if abs(now - then) < timedelta(minutes=1):
+        return "just now"
+    if timedelta() < now - then < timedelta(days=60):
+        return f"{length(now - then)} ago"
+    return f"on {then.day} {then:%b %Y}"
+
+
+def clock(then: datetime, now: datetime) -> str:
+    """The time of day, "14:00 UTC", with the date when that is not today's."""
+    if then.date() == now.date():
+        return f"{then:%H:%M} UTC"
+    return f"{then.day} {then:%b %H:%M} UTC" if then.year == now.year else f"{then.day} {then:%b %Y %H:%M} UTC"
+
+
+def bullets(lines: Sequence[str], *, total: int = 0, most: int = SHOWN) -> str:
+    """A Markdown list of the first `most` lines, then "and N more" of the `total` there are."""
+    shown = lines[:most]
+    more = max(total, len(lines)) - len(shown)
+    return "\n".join(f"- {line}" for line in [*shown, *([f"and {more:,} more"] if more else [])])
+
+
+# --- builders --------------------------------------------------------------------------------------------------------
+
+
+async def pages(
+    provider: str,
+    api: Api,
+    address: str,
+    params: Mapping[str, Json] | None = None,
+    *,
+    needs: tuple[str, ...],
+    most: int,
+) -> list[Row]:
+    """The rows of a list over at most `most` pages of it, following the cursors of its `Link` headers.
+
+    Raises: `Unavailable` when the first page is not a list of such rows.
+    """
+    reply = await api.get(address, params)
+    rows = records(provider, reply.data, *needs)
+    for _ in range(most - 1):
+        if (cursor := reply.next_cursor) is None:
+            break
+        reply = await api.get(address, {**(params or {}), "cursor": cursor})
+        rows += records(provider, reply.data, *needs)
+    return rows
+
+
+def get(
+    provider: str,
+    template: str,
+    *,
+    needs: tuple[str, ...],
+    pick: tuple[str, ...],
+    say: Callable[[Row], str],
+    source: Callable[[str, Row], Source],
+) -> Invoke:
+    """A tool that fetches one object: arguments named in `template` go into the path, the others into the query.
+
+    `say` puts the object into words, `source(web_base, row)` cites its page.
+    """
+
+    async def invoke(api: Api, args: Args) -> Result:
+        row = record(provider, (await api.get(path(template, **args), _query(template, args))).data, *needs)
+        return Result(picked(row, pick), say(row), (source(api.web_base, row),))
+
+    return invoke
+
+
+def listing(
+    provider: str,
+    template: str,
+    *,
+    one: str,
+    needs: tuple[str, ...],
+    pick: tuple[str, ...],
+    say: Callable[[Row], str],
+    source: Callable[[str, Row, Args], Source],
+    fixed: Mapping[str, Json] | None = None,
+    most: int = 5,
+) -> Invoke:
+    """A tool that fetches a list, all pages up to `most`; arguments as in `get`, and `fixed` always in the query.
+
+    `one` is what a row is called ("project"), `say` puts it into words, `source(web_base, row, args)` cites its page.
+    """
+
+    async def invoke(api: Api, args: Args) -> Result:
+        query = {**(fixed or {}), **_query(template, args)}
+        rows = await pages(provider, api, path(template, **args), query, needs=needs, most=most)
+        head = f"{plural(len(rows), one)}:\n" if rows else f"No {one} was found."
+        return Result(
+            [picked(row, pick) for row in rows],
+            head + bullets([say(row) for row in rows]),
+            tuple(source(api.web_base, row, args) for row in rows[:SHOWN]),
+        )
+
+    return invoke
+
+
+def _query(template: str, args: Args) -> dict[str, Json]:
+    return {name: value for name, value in args.items() if f"{{{name}}}" not in template}
