@@ -1,0 +1,30 @@
+"""Handles and the addresses people open; minting is pure."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.urls import reverse
+
+
+def mint_handle() -> str:
+    """256 random bits, fit for a URL."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(handle: str) -> str:
+    """What is stored instead of a handle: SHA-256, hexadecimal."""
+    return hashlib.sha256(handle.encode("utf-8", "replace")).hexdigest()
+
+
+def connect_url(slug: str, handle: str) -> str:
+    """Where a person starts connecting a provider."""
+    return f"{settings.PUBLIC_URL}{reverse('connect', args=[slug])}?{urlencode({'link': handle})}"
+
+
+def callback_url(installation_id: object) -> str:
+    """The redirect URI registered with the provider: one per installation, so that answers cannot be mixed up."""
+    return f"{settings.PUBLIC_URL}{reverse('oauth_callback', args=[installation_id])}"

@@ -1,0 +1,149 @@
+"""Connections to providers, their sealed tokens, and the round trips that make them."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+from providers.models import Installation
+from tenants.models import Tenant, User
+
+
+class TenantKey(models.Model):
+    """A data key of one tenant, wrapped by the KEK named in `kek_uri`."""
+
+    class State(models.TextChoices):
+        """`active` seals and opens, `old` only opens, `shredded` does neither."""
+
+        ACTIVE = "active"
+        OLD = "old"
+        SHREDDED = "shredded"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    kek_uri = models.CharField(max_length=300)
+    wrapped = models.BinaryField(null=True)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant"], condition=models.Q(state="active"), name="tenant_key_one_active")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.state})"
+
+
+class ClientSecret(models.Model):
+    """The OAuth client secret of an Installation, sealed."""
+
+    installation = models.OneToOneField(Installation, on_delete=models.CASCADE, related_name="client_secret")
+    sealed = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"client secret of {self.installation_id}"
+
+
+class Status(models.TextChoices):
+    """Where a connection is in its life."""
+
+    READY = "ready"
+    NEEDS_AUTH = "needs_auth"
+    REVOKING = "revoking"
+    REVOKED = "revoked"
+
+
+class Connection(models.Model):
+    """In this tenant, this user (or the tenant as a whole) may act as that account at that provider."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="connections")
+    installation = models.ForeignKey(Installation, on_delete=models.CASCADE, related_name="connections")
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="connections")
+    account_id = models.CharField(max_length=300)
+    account_label = models.CharField(max_length=200)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.READY)
+    reason = models.CharField(max_length=40, blank=True)
+    scopes = models.JSONField(default=list)
+    is_default = models.BooleanField(default=False)
+    epoch = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(auto_now_add=True)
+    connected_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "owner", "installation", "account_id"], name="connection_unique"),
+            models.UniqueConstraint(
+                fields=["tenant", "owner", "installation"],
+                condition=models.Q(is_default=True),
+                name="connection_one_default",
+            ),
+            # The tenant as a whole as owner: NULLs are distinct in the constraints above.
+            models.UniqueConstraint(
+                fields=["tenant", "installation", "account_id"],
+                condition=models.Q(owner=None),
+                name="connection_unique_shared",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_label} ({self.status})"
+
+
+class SealedTokenSet(models.Model):
+    """The ciphertexts of one Connection's tokens, and the lease that serialises their refresh."""
+
+    connection = models.OneToOneField(Connection, on_delete=models.CASCADE, primary_key=True, related_name="tokens")
+    version = models.PositiveIntegerField(default=1)
+    access = models.BinaryField()
+    refresh = models.BinaryField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    refreshed_at = models.DateTimeField()
+    refresh_owner = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    """Presentations of this version's refresh token whose outcome is not known."""
+    retry_after = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"tokens of {self.connection_id}, version {self.version}"
+
+
+class ConnectLink(models.Model):
+    """The URL that starts connecting, by digest. It carries no authority: the page checks who opens it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    digest = models.CharField(max_length=64, unique=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    installation = models.ForeignKey(Installation, on_delete=models.CASCADE, related_name="+")
+    scopes = models.JSONField(default=list)
+    client = models.CharField(max_length=80, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"connect link {self.id}"
+
+
+class ConnectAttempt(models.Model):
+    """One OAuth round trip in progress: used once, by the browser and the person that began it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    link = models.OneToOneField(ConnectLink, on_delete=models.CASCADE, related_name="attempt")
+    state_digest = models.CharField(max_length=64, unique=True)
+    browser_digest = models.CharField(max_length=64)
+    session_digest = models.CharField(max_length=64)
+    verifier = models.BinaryField()
+    installation_version = models.PositiveIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=40, blank=True)
+    connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, related_name="+")
+
+    def __str__(self) -> str:
+        return f"connect attempt {self.id}"

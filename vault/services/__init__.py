@@ -1,0 +1,1 @@
+"""One module per flow: connect, access, revoke, and the clients they act as."""
