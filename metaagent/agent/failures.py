@@ -1,0 +1,275 @@
+"""How an ask ends without an answer.
+
+Failure
+├─ Invitation    a person can fix it in a browser: NeedsAuth, CapabilityMiss
+├─ Choice        the client can fix it by asking again: AccountAmbiguous, AccountUnknown, AskInvalid
+├─ Wait          time fixes it: RateLimited, Overloaded, ProviderUnavailable, ModelUnavailable
+├─ PolicyDenied  nobody here can fix it
+├─ ExportHidden  leaves as "Unknown tool", so that a strict tenant leaks nothing
+└─ Internal      our own fault; only the telemetry id is told
+
+Each has a stable `code` and says in one sentence what to do. Foreign text never becomes a message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from providers.spec import Json
+
+
+@dataclass(eq=False)
+class Failure(Exception):
+    """An ask that ended without an answer."""
+
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = False
+    telemetry_id = ""  # no annotation: set by Agent.ask, not a field
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person or a model: what is wrong and what to do."""
+        raise NotImplementedError
+
+    def payload(self) -> dict[str, Json]:
+        """The `error` object of the wire."""
+        stated = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name not in _SPOKEN}
+        return {"code": self.code, "message": self.message, "retryable": self.retryable, **stated}
+
+
+_SPOKEN = {"sentence", "title"}
+"""Fields that only make the message."""
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(eq=False)
+class Invitation(Failure):
+    """A person can fix it in a browser, at `url`."""
+
+    retryable: ClassVar[bool] = True
+
+    @property
+    def url(self) -> str:
+        """Where the person goes."""
+        raise NotImplementedError
+
+    @property
+    def lead(self) -> str:
+        """What is missing, in one sentence without the address."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False)
+class NeedsAuth(Invitation):
+    """No usable connection."""
+
+    code: ClassVar[str] = "needs_auth"
+    provider_id: str
+    reason: str
+    """missing | revoked | refresh_failed | refresh_outcome_unknown | scope_upgrade"""
+    scopes: tuple[str, ...]
+    title: str
+    connect_url: str = ""
+
+    @property
+    def url(self) -> str:
+        """The connect link."""
+        return self.connect_url
+
+    @property
+    def lead(self) -> str:
+        """First time or again."""
+        state = "is not connected yet" if self.reason == "missing" else "has to be connected again"
+        return f"{self.title} {state}."
+
+    @property
+    def message(self) -> str:
+        """Says what to open, and that the same call then works."""
+        return f"{self.lead} Ask the user to open {self.connect_url} and then repeat this call."
+
+
+@dataclass(eq=False)
+class CapabilityMiss(Invitation):
+    """Connected, but the granted scopes do not allow this tool."""
+
+    code: ClassVar[str] = "capability_miss"
+    provider_id: str
+    tool: str
+    missing_scopes: tuple[str, ...]
+    title: str
+    connect_url: str = ""
+
+    @property
+    def url(self) -> str:
+        """The connect link that asks for what is missing too."""
+        return self.connect_url
+
+    @property
+    def lead(self) -> str:
+        """Names the tool and what it lacks."""
+        return f"{self.title} is connected, but {self.tool} also needs: {', '.join(self.missing_scopes)}."
+
+    @property
+    def message(self) -> str:
+        """Says what to open, and that the same call then works."""
+        return f"{self.lead} Ask the user to open {self.connect_url} to allow it, and then repeat this call."
+
+
+@dataclass(eq=False)
+class Choice(Failure):
+    """The client can fix it by asking again."""
+
+    retryable: ClassVar[bool] = True
+
+
+@dataclass(eq=False)
+class AccountAmbiguous(Choice):
+    """Several accounts, none of them named."""
+
+    code: ClassVar[str] = "account_ambiguous"
+    provider_id: str
+    accounts: tuple[tuple[str, str], ...]
+
+    @property
+    def message(self) -> str:
+        """Lists the accounts."""
+        listed = "; ".join(f"{label} ({account_id})" for account_id, label in self.accounts)
+        return f"Several accounts are connected. Repeat the call with accountId set to one of: {listed}."
+
+    def payload(self) -> dict[str, Json]:
+        """Accounts as objects."""
+        listed = [{"account_id": account_id, "label": label} for account_id, label in self.accounts]
+        return {**super().payload(), "accounts": listed}
+
+
+@dataclass(eq=False)
+class AccountUnknown(Choice):
+    """The account named is not one of this person's."""
+
+    code: ClassVar[str] = "account_unknown"
+    provider_id: str
+
+    @property
+    def message(self) -> str:
+        """Does not say whether the account exists elsewhere."""
+        return (
+            "There is no such account connected here. Leave accountId out, or use one listed on the connections page."
+        )
+
+
+@dataclass(eq=False)
+class AskInvalid(Choice):
+    """The call itself is wrong."""
+
+    code: ClassVar[str] = "ask_invalid"
+    sentence: str
+
+    @property
+    def message(self) -> str:
+        """What is wrong and what to send instead."""
+        return self.sentence
+
+
+@dataclass(eq=False)
+class Wait(Failure):
+    """Time fixes it."""
+
+    retryable: ClassVar[bool] = True
+
+
+@dataclass(eq=False)
+class RateLimited(Wait):
+    """Too many asks, ours or the provider's count."""
+
+    code: ClassVar[str] = "rate_limited"
+    retry_after_s: int
+    scope: str
+    """user | tenant | provider"""
+
+    @property
+    def message(self) -> str:
+        """When to come back."""
+        return f"Too many requests ({self.scope}). Try again in {self.retry_after_s} s."
+
+
+@dataclass(eq=False)
+class Overloaded(Wait):
+    """This server has all the work it can do."""
+
+    code: ClassVar[str] = "overloaded"
+    retry_after_s: int = 1
+
+    @property
+    def message(self) -> str:
+        """When to come back."""
+        return "The server is busy. Try again in a second."
+
+
+@dataclass(eq=False)
+class ProviderUnavailable(Wait):
+    """The provider did not answer as it should."""
+
+    code: ClassVar[str] = "provider_unavailable"
+    provider_id: str
+    sentence: str
+
+    @property
+    def message(self) -> str:
+        """What happened, in our own words."""
+        return self.sentence
+
+
+@dataclass(eq=False)
+class ModelUnavailable(Wait):
+    """A model was asked for and there is none."""
+
+    code: ClassVar[str] = "model_unavailable"
+
+    @property
+    def message(self) -> str:
+        """What works without."""
+        return 'No model is configured. Leave options.mode out, or use "tool" with options.tool and options.args.'
+
+
+@dataclass(eq=False)
+class PolicyDenied(Failure):
+    """Not allowed here, whoever asks."""
+
+    code: ClassVar[str] = "policy_denied"
+    sentence: str
+
+    @property
+    def message(self) -> str:
+        """What is not allowed."""
+        return self.sentence
+
+
+@dataclass(eq=False)
+class ExportHidden(Failure):
+    """This principal is shown no such tool."""
+
+    code: ClassVar[str] = "unknown_tool"
+
+    @property
+    def message(self) -> str:
+        """Nothing more is told."""
+        return "Unknown tool"
+
+
+@dataclass(eq=False)
+class Internal(Failure):
+    """Our own fault."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = True
+
+    @property
+    def message(self) -> str:
+        """What to tell an administrator."""
+        return f"Something went wrong on our side. Tell your administrator this id: {self.telemetry_id}."

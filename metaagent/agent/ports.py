@@ -1,0 +1,105 @@
+"""What the agent core asks of the rest of the product; `metaagent/wiring.py` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
+from uuid import UUID
+
+from metaagent.agent.types import Admission, Fact, Principal
+from providers.spec import Api, ProviderSpec
+
+
+class AccessToken(Protocol):
+    """The one secret that crosses a port. It prints as what it is."""
+
+    @property
+    def version(self) -> int:
+        """Grows with each refresh."""
+
+    def reveal(self) -> str:
+        """The token, for the one header it belongs in."""
+
+
+class Admissions(Protocol):
+    """Who may use what, at this moment."""
+
+    async def admit(self, principal: Principal, provider_id: str, *, fresh: bool = False) -> Admission | None:
+        """What decisions about this provider need, or None when this tenant does not export it.
+
+        It may be a second old; `fresh` is read now, for a decision against the caller that a moment may have changed.
+        """
+
+    async def exports(self, principal: Principal, *, fresh: bool = False) -> Sequence[Admission]:
+        """Every provider this tenant exports."""
+
+
+class Tokens(Protocol):
+    """Access tokens of connections."""
+
+    async def access_token(self, connection_id: UUID, *, rejected: AccessToken | None = None) -> AccessToken:
+        """A usable token; `rejected` is one the provider has just answered 401 to.
+
+        Raises: NoToken when a person has to connect again; `providers.errors.Unavailable` when it cannot be had now.
+        """
+
+    async def give_up(self, connection_id: UUID, rejected: AccessToken) -> None:
+        """A token just renewed was refused as well: the connection needs a person."""
+
+
+class NoToken(Exception):
+    """A connection without a usable token. `reason` is a word of the contract."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Links(Protocol):
+    """Addresses that people open."""
+
+    async def connect(self, principal: Principal, admission: Admission, scopes: Sequence[str]) -> str:
+        """A fresh connect link for this person."""
+
+
+class Audit(Protocol):
+    """The append-only log. A call that cannot be recorded does not happen."""
+
+    async def intent(self, fact: Fact) -> UUID:
+        """Record what is about to happen; returns when it is durable."""
+
+    async def outcome(self, fact: Fact) -> None:
+        """Record what happened; returns when it is durable."""
+
+
+class Shared(Protocol):
+    """Small things that outlive a request: stored results, sticky accounts. Loss of any of it is harmless."""
+
+    async def load(self, key: str) -> bytes | None:
+        """The value, or None when there is none any more."""
+
+    async def store(self, key: str, value: bytes, *, ttl_s: int) -> None:
+        """Keep `value` for `ttl_s` seconds, or less when there is no room."""
+
+
+class MeteredApi(Api, Protocol):
+    """A provider's API that counts what it did."""
+
+    @property
+    def calls(self) -> int:
+        """Requests sent."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes received."""
+
+
+Dial: TypeAlias = Callable[[ProviderSpec, AccessToken], MeteredApi]
+"""The provider's API with one account's token in it."""
+
+Progress: TypeAlias = Callable[[float, str], Awaitable[None]]
+"""Tells the client how far its ask is: a growing number and a short sentence."""
+
+
+async def silent(_done: float, _message: str) -> None:
+    """For clients that did not ask for progress."""

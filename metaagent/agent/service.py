@@ -1,0 +1,301 @@
+"""The path of an ask, top to bottom: admit → limit → choose → route or name a tool → call → digest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from uuid import UUID
+
+from metaagent.agent import digest, gate
+from metaagent.agent.failures import (
+    AskInvalid,
+    CapabilityMiss,
+    ExportHidden,
+    Failure,
+    Internal,
+    ModelUnavailable,
+    NeedsAuth,
+    Overloaded,
+    ProviderUnavailable,
+    RateLimited,
+)
+from metaagent.agent.limits import Buckets
+from metaagent.agent.ports import Admissions, Audit, Dial, Links, Progress, Shared, Tokens, silent
+from metaagent.agent.router import Route, RouterIndex, Unsure, compile_tools, route
+from metaagent.agent.rows import Missed, pick_row
+from metaagent.agent.toolbox import Toolbox, signature
+from metaagent.agent.types import (
+    Admission,
+    Answer,
+    Ask,
+    Citation,
+    ConnectionRef,
+    Export,
+    Fact,
+    Mode,
+    Principal,
+    StoredLink,
+    new_run_id,
+)
+from providers.spec import Json, Result, ToolSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one process grants; every value is a setting."""
+
+    per_user: int
+    per_tenant: int
+    at_once: int
+    calls_per_ask: int
+    deadline_s: float
+    result_ttl_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the agent core asks of the rest of the product."""
+
+    admissions: Admissions
+    tokens: Tokens
+    links: Links
+    audit: Audit
+    shared: Shared
+    dial: Dial
+
+
+class Agent:
+    """Answers asks. One a process; holds nothing that a restart may not lose."""
+
+    def __init__(self, ports: Ports, limits: Limits) -> None:
+        self._ports = ports
+        self._limits = limits
+        self._users = Buckets(limits.per_user)
+        self._tenants = Buckets(limits.per_tenant)
+        self._working = 0
+
+    async def exports(self, principal: Principal) -> list[Export]:
+        """The tools this principal sees, in the order of their names."""
+        admissions = await self._ports.admissions.exports(principal)
+        if not all(map(gate.visible, admissions)):
+            admissions = await self._ports.admissions.exports(principal, fresh=True)
+        seen = [a.provider for a in admissions if gate.visible(a)]
+        return [Export(p.id, p.title, p.about) for p in sorted(seen, key=lambda p: p.id)]
+
+    async def connected(self, principal: Principal, provider_id: str) -> bool:
+        """Whether an ask would find a usable connection now."""
+        admission = await self._ports.admissions.admit(principal, provider_id, fresh=True)
+        return admission is not None and any(c.ready for c in admission.connections)
+
+    async def ask(self, principal: Principal, provider_id: str, ask: Ask, progress: Progress = silent) -> Answer:
+        """Answer one ask. Raises: Failure, and nothing else but cancellation."""
+        run_id = new_run_id()
+        if self._working >= self._limits.at_once:
+            raise Overloaded
+        self._working += 1
+        try:
+            async with asyncio.timeout(self._limits.deadline_s):
+                return await self._ask(principal, provider_id, ask, progress, run_id)
+        except Failure as failure:
+            raise await self._denied(principal, provider_id, run_id, failure) from None
+        except TimeoutError:
+            sentence = f"The provider took longer than {self._limits.deadline_s:g} s. Ask for less, or try again."
+            slow = ProviderUnavailable(provider_id, sentence)
+            raise await self._denied(principal, provider_id, run_id, slow) from None
+        except Exception:
+            log.exception("ask failed, telemetryId %s", run_id)
+            raise await self._denied(principal, provider_id, run_id, Internal()) from None
+        finally:
+            self._working -= 1
+
+    async def read_result(self, principal: Principal, result_id: str) -> bytes | None:
+        """The full result behind an answer, for the principal it was made for; None for everyone else."""
+        return await self._ports.shared.load(_result_key(principal, result_id))
+
+    async def _ask(self, principal: Principal, provider_id: str, ask: Ask, progress: Progress, run_id: str) -> Answer:
+        sticky = await self._sticky(principal, provider_id, ask)
+        admission, chosen = await self._admitted(principal, provider_id, ask, sticky, fresh=False)
+        self._limit(principal, admission)
+        if isinstance(chosen, Failure):
+            admission, chosen = await self._admitted(principal, provider_id, ask, sticky, fresh=True)
+        if isinstance(chosen, Failure):
+            raise await self._with_link(principal, admission, None, chosen)
+        toolbox = Toolbox(
+            principal=principal,
+            admission=admission,
+            connection=chosen,
+            run_id=run_id,
+            tokens=self._ports.tokens,
+            audit=self._ports.audit,
+            dial=self._ports.dial,
+            progress=progress,
+            most_calls=self._limits.calls_per_ask,
+        )
+        try:
+            answer = await self._work(toolbox, ask)
+        except Failure as failure:
+            raise await self._with_link(principal, admission, chosen, failure) from None
+        if ask.conversation:
+            await self._ports.shared.store(
+                _sticky_key(principal, provider_id, ask.conversation), chosen.id.bytes, ttl_s=self._limits.result_ttl_s
+            )
+        return answer
+
+    async def _admitted(
+        self, principal: Principal, provider_id: str, ask: Ask, sticky: UUID | None, *, fresh: bool
+    ) -> tuple[Admission, ConnectionRef | Failure]:
+        admission = await self._ports.admissions.admit(principal, provider_id, fresh=fresh)
+        if admission is not None and not gate.visible(admission) and not fresh:
+            admission = await self._ports.admissions.admit(principal, provider_id, fresh=True)
+        if admission is None or not gate.visible(admission):
+            raise ExportHidden
+        return admission, gate.choose(admission, account_id=ask.account_id, sticky=sticky)
+
+    async def _work(self, toolbox: Toolbox, ask: Ask) -> Answer:
+        match ask.mode:
+            case Mode.TOOL:
+                tool = _named(toolbox.admission, ask)
+                if ask.dry_run:
+                    return _answer(toolbox, ask, "tool", _rehearsal(toolbox, tool, ask.args))
+                return await self._digested(toolbox, ask, "tool", tool, ask.args, await toolbox.call(tool, ask.args))
+            case Mode.AGENT:
+                raise ModelUnavailable
+            case Mode.AUTO:
+                return await self._routed(toolbox, ask)
+
+    async def _routed(self, toolbox: Toolbox, ask: Ask) -> Answer:
+        """Answer with the one read the prompt surely means, or say what can be asked."""
+        provider = toolbox.admission.provider
+        verdict = route(ask.prompt, _index(provider.tools))
+        if isinstance(verdict, Unsure):
+            near = [provider.by_name[name] for name in verdict.closest if name in provider.by_name]
+            readable = gate.readable(provider.tools, toolbox.connection)
+            return _answer(toolbox, ask, "route", digest.abilities(provider.title, provider.about, readable, near))
+        tool = provider.by_name[verdict.tool]
+        args = await self._complete(toolbox, tool, verdict)
+        if isinstance(args, Missed):
+            return _answer(toolbox, ask, "route", args.sentence)
+        if ask.dry_run:
+            return _answer(toolbox, ask, "route", _rehearsal(toolbox, tool, args))
+        return await self._digested(toolbox, ask, "route", tool, args, await toolbox.call(tool, args))
+
+    async def _complete(self, toolbox: Toolbox, tool: ToolSpec, verdict: Route) -> Mapping[str, Json] | Missed:
+        """The route's arguments and those that other tools' rows give: the organization, the project somebody named."""
+        args, words = dict(verdict.args), verdict.words
+        for name, producer in tool.producers.items():
+            needed = name in tool.required
+            if name in args or not (needed or words):
+                continue
+            source = toolbox.admission.provider.by_name[producer.tool]
+            known = {key: value for key, value in args.items() if key in source.params}
+            picked = pick_row((await toolbox.call(source, known)).data, producer, words, needed=needed)
+            if isinstance(picked, Missed):
+                return picked
+            words = picked.words
+            if picked.value is not None:
+                args[name] = picked.value
+        if words:
+            return Missed(
+                f"I am not sure what “{words}” is in {toolbox.admission.provider.title}. Say it in other words."
+            )
+        return args
+
+    async def _digested(
+        self, toolbox: Toolbox, ask: Ask, mode: str, tool: ToolSpec, args: Mapping[str, Json], result: Result
+    ) -> Answer:
+        body = digest.document(tool, dict(args), result)
+        stored = StoredLink(secrets.token_urlsafe(24), len(body))
+        await self._ports.shared.store(_result_key(toolbox.principal, stored.id), body, ttl_s=self._limits.result_ttl_s)
+        text = digest.bounded(result.text, ask.max_tokens, uri=stored.uri)
+        return _answer(toolbox, ask, mode, text, digest.cite(tool, result), stored)
+
+    def _limit(self, principal: Principal, admission: Admission) -> None:
+        now = time.monotonic()
+        if wait := self._users.take((principal.user_id, admission.installation_id), now):
+            raise RateLimited(wait, "user")
+        if wait := self._tenants.take(principal.tenant_id, now):
+            raise RateLimited(wait, "tenant")
+
+    async def _sticky(self, principal: Principal, provider_id: str, ask: Ask) -> UUID | None:
+        if not ask.conversation:
+            return None
+        kept = await self._ports.shared.load(_sticky_key(principal, provider_id, ask.conversation))
+        return UUID(bytes=kept) if kept else None
+
+    async def _with_link(
+        self, principal: Principal, admission: Admission, connection: ConnectionRef | None, failure: Failure
+    ) -> Failure:
+        """The failure with the connect link a person needs, when one helps."""
+        if isinstance(failure, NeedsAuth | CapabilityMiss) and not failure.connect_url:
+            extra = failure.missing_scopes if isinstance(failure, CapabilityMiss) else failure.scopes
+            scopes = gate.scopes_for(admission, connection, extra)
+            failure.connect_url = await self._ports.links.connect(principal, admission, scopes)
+        return failure
+
+    async def _denied(self, principal: Principal, provider_id: str, run_id: str, failure: Failure) -> Failure:
+        """The failure with its telemetry id, recorded."""
+        failure.telemetry_id = run_id
+        try:
+            await self._ports.audit.outcome(
+                Fact("ask.denied", principal, run_id, provider_id, detail={"code": failure.code})
+            )
+        except Exception:
+            log.exception("a denial could not be recorded, telemetryId %s", run_id)
+        return failure
+
+
+def _named(admission: Admission, ask: Ask) -> ToolSpec:
+    tool = admission.provider.by_name.get(ask.tool or "")
+    if tool is None:
+        names = ", ".join(f"{t.name}({signature(t)})" for t in admission.provider.tools[:30])
+        raise AskInvalid(f"options.tool must be one of: {names}.")
+    return tool
+
+
+def _rehearsal(toolbox: Toolbox, tool: ToolSpec, args: Mapping[str, Json]) -> str:
+    shown = json.dumps(dict(args), ensure_ascii=False)
+    act = f"{tool.name} ({tool.effect.value}) as {toolbox.connection.label}"
+    return f"Nothing was called. This would run {act} with {shown}."
+
+
+def _answer(
+    toolbox: Toolbox,
+    ask: Ask,
+    mode: str,
+    text: str,
+    citations: Sequence[Citation] = (),
+    stored: StoredLink | None = None,
+) -> Answer:
+    spent = toolbox.spent
+    return Answer(
+        text=text,
+        telemetry_id=toolbox.run_id,
+        mode=mode,
+        citations=tuple(citations),
+        account_id=toolbox.connection.account_id,
+        conversation=ask.conversation,
+        usage={"modelTurns": 0, "toolCalls": spent.tool_calls, "requests": spent.requests, "bytesIn": spent.bytes_in},
+        stored=stored,
+    )
+
+
+@lru_cache(maxsize=256)
+def _index(tools: tuple[ToolSpec, ...]) -> RouterIndex:
+    return compile_tools(tools)
+
+
+def _result_key(principal: Principal, result_id: str) -> str:
+    """Bound to the principal: with another one's id in hand there is nothing under this key."""
+    return f"result:{principal.tenant_id.hex}:{principal.user_id.hex}:{result_id}"
+
+
+def _sticky_key(principal: Principal, provider_id: str, conversation: str) -> str:
+    return f"sticky:{principal.tenant_id.hex}:{principal.user_id.hex}:{provider_id}:{conversation}"

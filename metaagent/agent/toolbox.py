@@ -1,0 +1,185 @@
+"""Tools bound to one connection: validate → gate → intent → token → provider → outcome, the same for every step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Literal
+from uuid import UUID
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from metaagent.agent import gate
+from metaagent.agent.failures import AskInvalid, CapabilityMiss, Failure, NeedsAuth, ProviderUnavailable, RateLimited
+from metaagent.agent.ports import AccessToken, Audit, Dial, NoToken, Progress, Tokens
+from metaagent.agent.types import Admission, ConnectionRef, Fact, Principal
+from providers.errors import (
+    BadArguments,
+    EgressDenied,
+    Forbidden,
+    NotFound,
+    TokenRejected,
+    ToolError,
+    TooManyRequests,
+)
+from providers.spec import Json, Result, ToolSpec
+
+
+@dataclass(slots=True)
+class Spent:
+    """What an ask has used so far."""
+
+    tool_calls: int = 0
+    requests: int = 0
+    bytes_in: int = 0
+
+
+@dataclass(slots=True)
+class Toolbox:
+    """The tools of one run, acting as one account."""
+
+    principal: Principal
+    admission: Admission
+    connection: ConnectionRef
+    run_id: str
+    tokens: Tokens
+    audit: Audit
+    dial: Dial
+    progress: Progress
+    most_calls: int
+    spent: Spent = field(default_factory=Spent)
+
+    async def call(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+        """Run one tool with the caller's own rights. Raises: Failure."""
+        check_arguments(tool, args)
+        if missed := gate.allowed(tool, self.connection, self.admission):
+            raise missed
+        if self.spent.tool_calls >= self.most_calls:
+            raise AskInvalid("This question needs more steps than one ask may take. Ask for less at once.")
+        self.spent.tool_calls += 1
+        await self.progress(self.spent.tool_calls, f"Asking {self.admission.provider.title}: {tool.name}")
+        fact = Fact(
+            "tool.intent",
+            self.principal,
+            self.run_id,
+            self.admission.provider.id,
+            self.connection.id,
+            tool.name,
+            args,
+            detail={"effect": tool.effect.value},
+        )
+        intent = await self.audit.intent(fact)
+        began = time.perf_counter()
+        before = replace(self.spent)
+        try:
+            result = await self._invoke(tool, args)
+        except BaseException as error:
+            # Cancellation too: whatever ended the call, its intent gets an outcome.
+            await self._outcome(fact, "tool.failed", intent, began, before, code=_code(error))
+            if isinstance(error, ToolError):
+                raise self._failure(tool, error) from None
+            raise
+        await self._outcome(fact, "tool.done", intent, began, before, bytes_out=len(result.text))
+        return result
+
+    async def _invoke(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+        try:
+            token = await self.tokens.access_token(self.connection.id)
+            try:
+                return await self._with(token, tool, args)
+            except TokenRejected:
+                token = await self.tokens.access_token(self.connection.id, rejected=token)
+                try:
+                    return await self._with(token, tool, args)
+                except TokenRejected:
+                    await self.tokens.give_up(self.connection.id, token)
+                    raise NoToken("revoked") from None
+        except NoToken as none:
+            provider = self.admission.provider
+            scopes = gate.scopes_for(self.admission, self.connection)
+            raise NeedsAuth(provider.id, none.reason, scopes, provider.title) from None
+
+    async def _with(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+        api = self.dial(self.admission.provider, token)
+        try:
+            return await tool.invoke(api, args)
+        finally:
+            self.spent.requests += api.calls
+            self.spent.bytes_in += api.bytes_in
+
+    async def _outcome(
+        self,
+        fact: Fact,
+        kind: Literal["tool.done", "tool.failed"],
+        intent: UUID,
+        began: float,
+        before: Spent,
+        **detail: str | int,
+    ) -> None:
+        stated = {
+            "ms": round((time.perf_counter() - began) * 1_000),
+            "requests": self.spent.requests - before.requests,
+            "bytes_in": self.spent.bytes_in - before.bytes_in,
+            **detail,
+        }
+        await self.audit.outcome(replace(fact, kind=kind, intent=intent, detail=stated))
+
+    def _failure(self, tool: ToolSpec, error: ToolError) -> Failure:
+        """How a tool's failure leaves when nothing else can be tried."""
+        provider = self.admission.provider
+        match error:
+            case TooManyRequests(retry_after_s=wait):
+                return RateLimited(wait, "provider")
+            case NotFound() | BadArguments():
+                return AskInvalid(error.message)
+            case Forbidden():
+                missing = tuple(sorted(tool.scopes))
+                return CapabilityMiss(provider.id, tool.name, missing, provider.title)
+            case EgressDenied():
+                return ProviderUnavailable(
+                    provider.id, f"{provider.title}'s address is not one this server connects to."
+                )
+            case _:
+                return ProviderUnavailable(provider.id, error.message)
+
+
+def check_arguments(tool: ToolSpec, args: Mapping[str, Json]) -> None:
+    """Hold arguments to the tool's schema. Raises: AskInvalid, naming the argument and what it should be."""
+    problem = best_match(_validator(tool).iter_errors(dict(args)))
+    if problem is None:
+        return
+    where = ".".join(str(part) for part in problem.absolute_path)
+    why = _say(problem.validator, problem.validator_value, problem.message)
+    raise AskInvalid(
+        f"options.args does not fit {tool.name}{f' at {where}' if where else ''}: {why}. It takes: {signature(tool)}."
+    )
+
+
+def signature(tool: ToolSpec) -> str:
+    """A tool's arguments in one line: `org, query?, limit?`."""
+    return ", ".join(name if name in tool.required else f"{name}?" for name in tool.params) or "no arguments"
+
+
+@lru_cache(maxsize=4_096)
+def _validator(tool: ToolSpec) -> Draft202012Validator:
+    return Draft202012Validator(tool.schema)
+
+
+def _say(keyword: object, value: object, message: str) -> str:
+    """Why a value does not fit, without repeating a long value."""
+    match keyword:
+        case "required" | "additionalProperties":
+            return message[:200]
+        case "enum":
+            return f"it must be one of {value}"
+        case "type":
+            return f"it must be of type {value}"
+        case _:
+            return f"{keyword} must be {value}"
+
+
+def _code(error: BaseException) -> str:
+    return getattr(error, "code", None) or type(error).__name__

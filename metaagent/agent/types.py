@@ -1,0 +1,150 @@
+"""The values the agent core works on."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+from providers.spec import Exposure, Json, ProviderSpec
+
+
+class Mode(StrEnum):
+    """How an Ask is worked: the cheapest sure way, one named tool without a model, or a model."""
+
+    AUTO = "auto"
+    TOOL = "tool"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking now; made only from a verified bearer."""
+
+    tenant_id: UUID
+    tenant: str
+    """The tenant's slug, for URLs."""
+    user_id: UUID
+    client: str
+    """What presented the bearer: a key's or an OAuth client's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the client sent, validated."""
+
+    prompt: str
+    account_id: str | None = None
+    mode: Mode = Mode.AUTO
+    tool: str | None = None
+    args: Mapping[str, Json] = field(default_factory=dict)
+    max_tokens: int = 800
+    conversation: str | None = None
+    detail: Literal["summary", "full"] = "summary"
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a statement of the answer is from."""
+
+    title: str
+    tool: str
+    url: str | None = None
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLink:
+    """The full result behind a bounded answer, for the same principal only."""
+
+    id: str
+    size: int
+    """Bytes of JSON."""
+
+    @property
+    def uri(self) -> str:
+        """Its address as an MCP resource."""
+        return f"metaagent://results/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the client gets."""
+
+    text: str
+    telemetry_id: str
+    mode: str
+    """`route`, `tool` or `agent`: how it was worked."""
+    citations: tuple[Citation, ...] = ()
+    account_id: str | None = None
+    conversation: str | None = None
+    degraded: bool = False
+    usage: Mapping[str, int] = field(default_factory=dict)
+    stored: StoredLink | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRef:
+    """One connection this principal may use, without its secrets."""
+
+    id: UUID
+    account_id: str
+    label: str
+    ready: bool
+    reason: str
+    """Why it is not ready; empty when it is."""
+    scopes: frozenset[str]
+    is_default: bool
+    shared: bool
+    """Owned by the tenant as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Everything the decisions about one ask need, read in one trip."""
+
+    provider: ProviderSpec
+    installation_id: UUID
+    exposure: Exposure
+    connections: tuple[ConnectionRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The one MCP tool a provider becomes."""
+
+    provider_id: str
+    title: str
+    about: str
+
+    @property
+    def tool(self) -> str:
+        """The tool's name."""
+        return f"use_{self.provider_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something the log must know: what, by whom, through which connection. `arguments` leave only as a keyed hash."""
+
+    kind: Literal["tool.intent", "tool.done", "tool.failed", "ask.denied"]
+    principal: Principal
+    run_id: str
+    provider_id: str
+    connection_id: UUID | None = None
+    tool: str = ""
+    arguments: Mapping[str, Json] | None = None
+    intent: UUID | None = None
+    detail: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+JsonObject = dict[str, Any]
+
+
+def new_run_id() -> str:
+    """The id of one ask being worked on; the client knows it as `telemetryId`."""
+    return f"run_{secrets.token_hex(12)}"

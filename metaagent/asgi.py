@@ -1,0 +1,54 @@
+"""The ASGI application: /mcp goes straight to the endpoint, everything else to Django."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "metaagent.settings")
+
+from django.core.asgi import get_asgi_application
+
+_django = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.conf import settings
+from django.urls import re_path
+
+from metaagent import wiring
+from metaagent.endpoint.app import Receive, Scope, Send, metadata
+
+runtime = wiring.build()
+
+
+async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Nothing is needed to start; at the end what is in flight is finished and written."""
+    while True:
+        message: Any = await receive()
+        if message["type"] == "lifespan.shutdown":
+            await runtime.aclose()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _route(pattern: str, app: Any) -> Any:  # noqa: ANN401 - Channels routes to ASGI applications, Django's types to views
+    return re_path(pattern, app)
+
+
+application = ProtocolTypeRouter(
+    {
+        "http": URLRouter(
+            [
+                _route(r"^mcp(?:/.*)?$", runtime.endpoint),
+                _route(
+                    r"^\.well-known/oauth-protected-resource(?:/.*)?$",
+                    functools.partial(metadata, public_url=settings.PUBLIC_URL),
+                ),
+                _route(r"", _django),
+            ]
+        ),
+        "lifespan": lifespan,
+    }
+)

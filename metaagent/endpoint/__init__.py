@@ -1,0 +1,1 @@
+"""The MCP wire: bytes to values and back. Makes no decisions."""

@@ -1,0 +1,252 @@
+"""The Django project. Every value a deployment may change comes from the environment (see docs/deploying.md)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from metaagent import environment as env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
+
+DEBUG = env.flag("DEBUG")
+
+
+def _secret_key() -> str:
+    """From the environment; in DEBUG a file of our own making will do."""
+    if given := env.text("SECRET_KEY"):
+        return given
+    if not DEBUG:
+        raise ImproperlyConfigured("SECRET_KEY is missing. Set it to at least 50 random characters.")
+    path = VAR_DIR / "secret_key"
+    if not path.exists():
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(secrets.token_urlsafe(64))
+    return path.read_text(encoding="utf-8").strip()
+
+
+SECRET_KEY = _secret_key()
+if not DEBUG and (len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 10 or SECRET_KEY.startswith("django-insecure")):  # noqa: PLR2004 - Django's own measure of a weak key
+    raise ImproperlyConfigured("SECRET_KEY is weak. Set it to at least 50 random characters.")
+
+PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+_public = urlsplit(PUBLIC_URL)
+if _public.scheme not in {"http", "https"} or not _public.netloc or _public.path or _public.query:
+    raise ImproperlyConfigured("PUBLIC_URL must be an origin such as https://agents.example.com.")
+if not DEBUG and _public.scheme != "https" and _public.hostname not in {"127.0.0.1", "localhost", "::1"}:
+    raise ImproperlyConfigured("PUBLIC_URL must be https outside this machine.")
+HTTPS = _public.scheme == "https"
+
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [_public.hostname or ""]
+if "*" in ALLOWED_HOSTS and not DEBUG:
+    raise ImproperlyConfigured("ALLOWED_HOSTS=* lets anyone pose as this server. Name the hosts.")
+ALLOWED_ORIGINS = [PUBLIC_URL, *env.words("ALLOWED_ORIGINS")]
+"""Browser origins that may call /mcp, exactly as browsers send them."""
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "audit",
+    "tenants",
+    "providers",
+    "vault",
+    "metaagent",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "tenants.middleware.no_store",
+]
+
+ROOT_URLCONF = "metaagent.urls"
+ASGI_APPLICATION = "metaagent.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Storage
+
+DATABASES = {
+    "default": dj_database_url.parse(env.text("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'metaagent.sqlite3'}"),
+}
+_database = DATABASES["default"]
+if _database["ENGINE"].endswith("sqlite3"):
+    # A writer takes the lock when its transaction begins, and waits for it: no "database is locked" in mid-transaction.
+    _database["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+elif _database["ENGINE"].endswith("postgresql"):
+    # A pool: under ASGI every request has a thread of its own, so a connection per thread would never be used again.
+    _database["OPTIONS"] = {
+        **_database.get("OPTIONS", {}),
+        "pool": {"min_size": 1, "max_size": env.number("DATABASE_CONNECTIONS", 20, least=4), "timeout": 10},
+    }
+else:
+    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL or SQLite database.")
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.text("REDIS_URL")
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}},
+}
+
+# --- People
+
+AUTH_USER_MODEL = "tenants.User"
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/connections/"
+LOGOUT_REDIRECT_URL = "/login/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_FAILURES_PER_HOUR = env.number("LOGIN_FAILURES_PER_HOUR", 10, least=1)
+"""Failed log-ins per address and per e-mail before a pause."""
+
+# --- Browser security (docs/security.md)
+
+# `__Host-` ties a cookie to exactly this host over https; browsers refuse the prefix on plain http.
+_prefix = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME = f"{_prefix}session"
+CSRF_COOKIE_NAME = f"{_prefix}csrf"
+CONNECT_COOKIE_NAME = f"{_prefix}connect"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = env.number("SESSION_DAYS", 14, least=1) * 86_400
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+CSRF_FAILURE_VIEW = "tenants.views.csrf_failure"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY") else None
+SECURE_SSL_REDIRECT = False  # the proxy's job; /healthz answers on plain http inside a cluster
+SECURE_HSTS_SECONDS = env.number("HSTS_SECONDS", 31_536_000) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- Language and time
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+
+# --- Vault
+
+VAULT_KEK = env.text("VAULT_KEK") or f"local:{VAR_DIR / 'vault.key'}"
+CONNECT_LINK_S = env.number("CONNECT_LINK_S", 600, least=30, most=600)
+"""How long a connect link and an OAuth round trip may take."""
+DATA_KEY_CACHE_S = env.number("DATA_KEY_CACHE_S", 300, most=300)
+
+# --- Agent and endpoint limits
+
+MCP_BODY_BYTES = env.number("MCP_BODY_BYTES", 1_048_576, least=1_024)
+STANDING_CACHE_MS = env.number("STANDING_CACHE_MS", 1_000, most=1_000)
+"""How long a verified bearer, a membership and a connection may be taken as still standing without asking again."""
+ASKS_PER_MINUTE = env.number("ASKS_PER_MINUTE", 120, least=1, most=10_000_000)
+"""Per user and installation."""
+ASKS_PER_MINUTE_TENANT = env.number("ASKS_PER_MINUTE_TENANT", 1_200, least=1, most=10_000_000)
+ASKS_AT_ONCE = env.number("ASKS_AT_ONCE", 256, least=1)
+"""Per process; more are answered `overloaded`."""
+TOOL_CALLS_PER_ASK = env.number("TOOL_CALLS_PER_ASK", 24, least=1)
+ASK_DEADLINE_S = env.number("ASK_DEADLINE_S", 35, least=1, most=600)
+ANSWER_TOKENS = env.number("ANSWER_TOKENS", 800, least=100, most=8_000)
+RESULT_TTL_S = env.number("RESULT_TTL_S", 3_600, least=60)
+RESULT_STORE_BYTES = env.number("RESULT_STORE_BYTES", 33_554_432, least=1_048_576)
+"""Memory for full results when there is no Redis."""
+CONNECT_WAIT_S = env.number("CONNECT_WAIT_S", 20, most=25)
+"""How long a client's retry waits for a connection that is being made (MCP elicitation)."""
+
+# --- Outbound
+
+EGRESS_ALLOW_CIDRS = env.text("EGRESS_ALLOW_CIDRS")
+EGRESS_ALLOW_HTTP_HOSTS = env.text("EGRESS_ALLOW_HTTP_HOSTS")
+
+# --- Logging: one line a fact, never a URL query, a header or a body
+
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # These print URLs, headers or bodies below WARNING.
+        name: {"level": "WARNING"}
+        for name in (
+            "httpx2",
+            "httpcore2",
+            "httpcore",
+            "aiohttp",
+            "urllib3",
+            "authlib",
+            "oauthlib",
+            "oauth2_provider",
+            "anthropic",
+            "mcp",
+            "asyncio",
+            "uvicorn.access",
+            "django.db.backends",
+            "django.template",
+        )
+    },
+}

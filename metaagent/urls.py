@@ -1,0 +1,15 @@
+"""Every page's address; /mcp is not here but in `metaagent/asgi.py`."""
+
+from django.urls import include, path
+
+from metaagent import health
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("", include("tenants.urls")),
+    path("", include("vault.urls")),
+]
+
+handler404 = "tenants.views.not_found"
+handler500 = "tenants.views.server_error"

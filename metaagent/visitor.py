@@ -1,0 +1,89 @@
+"""A person in a browser, without the browser: keeps cookies, fills in forms, follows the pages. For the demo and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Self
+from urllib.parse import urljoin
+
+import httpx2
+
+
+@dataclass(slots=True)
+class Form:
+    """One form of a page and its fields as they would be sent untouched."""
+
+    action: str
+    method: str
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    buttons: list[tuple[str, str]] = field(default_factory=list)
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self._open: Form | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self._open = Form(given.get("action", ""), given.get("method", "get").lower())
+            self.forms.append(self._open)
+        elif self._open is None or not given.get("name"):
+            return
+        elif tag == "button":
+            self._open.buttons.append((given["name"], given.get("value", "")))
+        elif tag == "input":
+            unticked = given.get("type") in {"checkbox", "radio"} and "checked" not in given
+            if given.get("type") not in {"submit", "button"} and not unticked:
+                self._open.fields.setdefault(given["name"], []).append(given.get("value", "on"))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._open = None
+
+
+class Visitor:
+    """Opens pages and sends forms; `page` is the last answer."""
+
+    def __init__(self) -> None:
+        self.http = httpx2.Client(follow_redirects=True, timeout=30, trust_env=False)
+        self.page = httpx2.Response(204)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def open(self, url: str) -> httpx2.Response:
+        """Go to an address and follow where it leads."""
+        self.page = self.http.get(url)
+        return self.page
+
+    def forms(self) -> list[Form]:
+        """The forms of the page."""
+        parser = _Forms()
+        parser.feed(self.page.text)
+        return parser.forms
+
+    def send(self, form: Form, /, **values: str | list[str]) -> httpx2.Response:
+        """Send a form with `values` in place of what its fields hold."""
+        given: dict[str, str | list[str]] = {**form.fields, **values}
+        target = urljoin(str(self.page.url), form.action)
+        # What a browser sends with a form; Django compares it with the host.
+        origin = f"{self.page.url.scheme}://{self.page.url.netloc.decode()}"
+        if form.method == "post":
+            self.page = self.http.post(target, data=given, headers={"Origin": origin, "Referer": str(self.page.url)})
+        else:
+            self.page = self.http.get(target, params=given)
+        return self.page
+
+    def form_with(self, name: str) -> Form:
+        """The form that has a field or button of this name. Raises: LookupError, saying what the page is."""
+        for form in self.forms():
+            if name in form.fields or any(button == name for button, _ in form.buttons):
+                return form
+        raise LookupError(f"{self.page.url.path} ({self.page.status_code}) has no form with “{name}”")

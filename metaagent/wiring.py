@@ -1,0 +1,500 @@
+"""The composition root: implements the agent's ports over the apps, and is the only place where sync meets async."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import hmac
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from audit import services as audit
+from audit.events import Event, EventKind
+from audit.fingerprint import fingerprint, tenant_key
+from metaagent.agent.ports import AccessToken, MeteredApi, NoToken
+from metaagent.agent.service import Agent, Limits, Ports
+from metaagent.agent.types import Admission, ConnectionRef, Fact, Principal
+from metaagent.endpoint import server
+from metaagent.endpoint.app import Front, McpEndpoint
+from metaagent.endpoint.tools import AskDefaults
+from providers import selectors as providers
+from providers.client import ApiClient
+from providers.egress import Egress, EgressPolicy
+from providers.spec import Exposure, ProviderSpec
+from tenants import keys
+from tenants import selectors as tenants
+from tenants import standing
+from vault import selectors as vault
+from vault.services import access, connect
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+
+class Bridge:
+    """Runs sync Django code off the event loop, in threads that keep their database connections.
+
+    Two pools: a refresh may wait for a provider, and must not keep quick reads from a thread.
+    """
+
+    def __init__(self) -> None:
+        self._quick = ThreadPoolExecutor(8, "db")
+        self._slow = ThreadPoolExecutor(32, "vault")
+
+    async def quick(self, work: Callable[[], T]) -> T:
+        """Run `work`, which touches nothing but the database."""
+        return await asyncio.get_running_loop().run_in_executor(self._quick, _tidy, work)
+
+    async def slow(self, work: Callable[[], T]) -> T:
+        """Run `work`, which may wait for a provider."""
+        return await asyncio.get_running_loop().run_in_executor(self._slow, _tidy, work)
+
+    def close(self) -> None:
+        """Wait for what is running: a refresh that has been answered must be stored."""
+        self._slow.shutdown(wait=True)
+        self._quick.shutdown(wait=True)
+
+
+_opened: set[BaseDatabaseWrapper] = set()
+"""The database connections of our threads, to be closed when the process ends."""
+
+
+def _tidy(work: Callable[[], T]) -> T:
+    """Run `work` with what Django does around its own requests."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    _opened.add(connection)
+    try:
+        return work()
+    finally:
+        # PostgreSQL's goes back to the pool; SQLite's stays with the thread, since opening one costs more than a query.
+        if connection.vendor != "sqlite" or connection.errors_occurred:
+            connection.close()
+
+
+def _close_connections() -> None:
+    """After the threads have ended: nobody else uses their connections."""
+    while _opened:
+        connection = _opened.pop()
+        connection.inc_thread_sharing()
+        connection.close()
+        if close_pool := getattr(connection, "close_pool", None):  # PostgreSQL's
+            close_pool()
+
+
+class Recent(Generic[K, V]):
+    """Answers of the database that may be taken as still standing for `ttl_s`; at most a second, by setting.
+
+    None outlives a change of rights in this process. Callers of one key who come while it is being read share it.
+    """
+
+    def __init__(self, ttl_s: float, *, most: int = 20_000) -> None:
+        self._ttl = ttl_s
+        self._most = most
+        self._kept: OrderedDict[K, tuple[float, int, V]] = OrderedDict()
+        self._reading: dict[K, asyncio.Task[V]] = {}
+
+    def get(self, key: K) -> V | None:
+        """The answer, when it is recent."""
+        kept = self._kept.get(key)
+        if kept is None or kept[0] <= time.monotonic() or kept[1] != standing.generation():
+            return None
+        return kept[2]
+
+    def put(self, key: K, value: V, generation: int) -> None:
+        """Keep an answer that was read when rights had changed `generation` times."""
+        self._kept[key] = (time.monotonic() + self._ttl, generation, value)
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def drop(self, key: K) -> None:
+        """Forget an answer that is known to be outdated."""
+        self._kept.pop(key, None)
+
+    async def read(self, key: K, fill: Callable[[], Awaitable[V]], *, fresh: bool = False) -> V:
+        """The recent answer, or a new one; `fresh` takes none that was begun before."""
+        if fresh:
+            self.drop(key)
+            self._reading.pop(key, None)
+        elif (kept := self.get(key)) is not None:
+            return kept
+        task = self._reading.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._fill(key, fill))
+            self._reading[key] = task
+        return await asyncio.shield(task)
+
+    async def _fill(self, key: K, fill: Callable[[], Awaitable[V]]) -> V:
+        generation = standing.generation()
+        try:
+            value = await fill()
+        finally:
+            if self._reading.get(key) is asyncio.current_task():
+                del self._reading[key]
+        self.put(key, value, generation)
+        return value
+
+
+class KeyVerifier:
+    """Who a client key speaks for; membership and revocation are at most `STANDING_CACHE_MS` old."""
+
+    def __init__(self, bridge: Bridge, standing_s: float) -> None:
+        self._bridge = bridge
+        self._recent: Recent[str, tuple[Principal | None, datetime | None]] = Recent(standing_s)
+
+    async def principal(self, bearer: str) -> Principal | None:
+        """The live principal of a client key."""
+        if not keys.well_formed(bearer):
+            return None
+        digest = keys.digest(bearer)
+
+        async def fill() -> tuple[Principal | None, datetime | None]:
+            return _principal(await self._bridge.quick(lambda: tenants.key_standing(digest, now=datetime.now(UTC))))
+
+        found, expires_at = await self._recent.read(digest, fill)
+        return found if expires_at is None or expires_at > datetime.now(UTC) else None
+
+
+def _principal(standing: tenants.KeyStanding | None) -> tuple[Principal | None, datetime | None]:
+    if standing is None:
+        return None, None
+    who = Principal(standing.tenant_id, standing.tenant_slug, standing.user_id, f"key:{standing.key_id}")
+    return who, standing.expires_at
+
+
+class Standing:
+    """Admissions and tokens: one trip reads a person's installations, connections and sealed tokens together."""
+
+    def __init__(self, bridge: Bridge, standing_s: float) -> None:
+        self._bridge = bridge
+        self._admissions: Recent[tuple[UUID, UUID], dict[str, Admission]] = Recent(standing_s)
+        self._sealed: Recent[UUID, access.SealedAccess] = Recent(standing_s)
+
+    async def exports(self, principal: Principal, *, fresh: bool = False) -> Sequence[Admission]:
+        """Every provider the tenant exports, with this person's connections."""
+        return list((await self._read(principal, fresh=fresh)).values())
+
+    async def admit(self, principal: Principal, provider_id: str, *, fresh: bool = False) -> Admission | None:
+        """One of them."""
+        return (await self._read(principal, fresh=fresh)).get(provider_id)
+
+    async def _read(self, principal: Principal, *, fresh: bool) -> dict[str, Admission]:
+        tenant_id, user_id = principal.tenant_id, principal.user_id
+
+        async def fill() -> dict[str, Admission]:
+            generation = standing.generation()
+            admissions, sealed = await self._bridge.quick(lambda: _admissions(tenant_id, user_id))
+            for token in sealed:
+                self._sealed.put(token.connection_id, token, generation)
+            return admissions
+
+        return await self._admissions.read((tenant_id, user_id), fill, fresh=fresh)
+
+    async def access_token(self, connection_id: UUID, *, rejected: AccessToken | None = None) -> AccessToken:
+        """A usable token. Raises: NoToken, providers.errors.Unavailable."""
+        version = rejected.version if rejected else None
+        sealed = self._sealed.get(connection_id)
+        now = datetime.now(UTC)
+        if sealed is None or sealed.renew_at <= now or sealed.version == version:
+            self._sealed.drop(connection_id)
+            generation = standing.generation()
+            try:
+                sealed = await self._bridge.slow(lambda: access.access(connection_id, rejected=version))
+            except access.Reconnect as gone:
+                raise NoToken(gone.reason) from None
+            self._sealed.put(connection_id, sealed, generation)
+        try:
+            return sealed.open()
+        except access.Unreadable:
+            self._sealed.drop(connection_id)
+            version = sealed.version
+            lost = await self._bridge.slow(lambda: access.damaged(connection_id, version=version))
+            raise NoToken(lost.reason) from None
+
+    async def give_up(self, connection_id: UUID, rejected: AccessToken) -> None:
+        """The connection needs a person."""
+        self._sealed.drop(connection_id)
+        await self._bridge.slow(lambda: access.give_up(connection_id, version=rejected.version))
+
+
+def _admissions(tenant_id: UUID, user_id: UUID) -> tuple[dict[str, Admission], list[access.SealedAccess]]:
+    """Two queries: installations, and this person's connections with their sealed tokens."""
+    admissions: dict[str, Admission] = {}
+    sealed: list[access.SealedAccess] = []
+    rows = list(providers.installations(tenant_id))
+    connections = vault.usable_by(tenant_id, user_id)
+    for row in rows:
+        try:
+            spec = providers.spec_of(row)
+        except LookupError:
+            log.warning("installation %s names a provider that is not in the catalogue: %s", row.pk, row.slug)
+            continue
+        mine = [c for c in connections if c.installation_id == row.pk]
+        sealed += [c.sealed for c in mine if c.sealed]
+        admissions[row.slug] = Admission(spec, row.pk, Exposure(row.exposure), tuple(map(_ref, mine)))
+    return admissions, sealed
+
+
+def _ref(row: vault.UsableConnection) -> ConnectionRef:
+    return ConnectionRef(
+        id=row.id,
+        account_id=row.account_id,
+        label=row.label,
+        ready=row.ready,
+        reason=row.reason,
+        scopes=row.scopes,
+        is_default=row.is_default,
+        shared=row.shared,
+    )
+
+
+class Journal:
+    """The audit port: events of all callers go to the database in groups, one commit a group."""
+
+    _MOST = 500
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self._waiting: list[tuple[Event, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._writer = threading.Thread(target=self._write, name="audit", daemon=True)
+        self._writer.start()
+
+    async def intent(self, fact: Fact) -> UUID:
+        """Durable when it returns."""
+        event = self._event(fact)
+        await self._append(event)
+        return event.id
+
+    async def outcome(self, fact: Fact) -> None:
+        """Durable when it returns, also for a caller that is being cancelled."""
+        await asyncio.shield(self._append(self._event(fact)))
+
+    def close(self) -> None:
+        """Write what is waiting and end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._writer.join(10)
+
+    def _event(self, fact: Fact) -> Event:
+        who = fact.principal
+        return Event(
+            kind=_KINDS[fact.kind],
+            tenant_id=who.tenant_id,
+            user_id=who.user_id,
+            client=who.client,
+            run_id=fact.run_id,
+            provider=fact.provider_id,
+            connection_id=fact.connection_id,
+            tool=fact.tool,
+            args_hmac=""
+            if fact.arguments is None
+            else fingerprint(tenant_key(self._secret, who.tenant_id), dict(fact.arguments)),
+            intent_id=fact.intent,
+            detail=fact.detail,
+        )
+
+    def _append(self, event: Event) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        durable: asyncio.Future[None] = loop.create_future()
+        with self._changed:
+            if self._closed:
+                durable.set_exception(RuntimeError("the log is closed"))
+                return durable
+            self._waiting.append((event, loop, durable))
+            self._changed.notify()
+        return durable
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                group, self._waiting = self._waiting[: self._MOST], self._waiting[self._MOST :]
+                if not group:
+                    return
+            failed: Exception | None = None
+            try:
+                _tidy(functools.partial(audit.append, [event for event, _, _ in group]))
+            except Exception as error:
+                log.exception("%d audit events could not be written", len(group))
+                failed = error
+            by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+            for _, loop, durable in group:
+                by_loop.setdefault(loop, []).append(durable)
+            for loop, waiting in by_loop.items():
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(_settle, waiting, failed)
+
+
+def _settle(waiting: list[asyncio.Future[None]], failed: Exception | None) -> None:
+    for durable in waiting:
+        if durable.done():
+            continue
+        if failed is None:
+            durable.set_result(None)
+        else:
+            durable.set_exception(RuntimeError("the audit log cannot be written"))
+
+
+_KINDS = {
+    "tool.intent": EventKind.TOOL_INTENT,
+    "tool.done": EventKind.TOOL_DONE,
+    "tool.failed": EventKind.TOOL_FAILED,
+    "ask.denied": EventKind.ASK_DENIED,
+}
+
+
+class ConnectLinks:
+    """Connect links over the vault."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    async def connect(self, principal: Principal, admission: Admission, scopes: Sequence[str]) -> str:
+        """A fresh link for this person."""
+        return await self._bridge.quick(
+            lambda: connect.offer(
+                tenant_id=principal.tenant_id,
+                user_id=principal.user_id,
+                installation_id=admission.installation_id,
+                slug=admission.provider.id,
+                scopes=scopes,
+                client=principal.client,
+                now=datetime.now(UTC),
+            )
+        )
+
+
+class LocalShared:
+    """The Shared port within one process: bounded by bytes, the longest unused go first."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._size = 0
+        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+
+    async def load(self, key: str) -> bytes | None:
+        """The value while it lasts."""
+        kept = self._kept.get(key)
+        return kept[1] if kept and kept[0] > time.monotonic() else None
+
+    async def store(self, key: str, value: bytes, *, ttl_s: int) -> None:
+        """Keep it, and make room."""
+        old = self._kept.pop(key, None)
+        self._size += len(value) - (len(old[1]) if old else 0)
+        self._kept[key] = (time.monotonic() + ttl_s, value)
+        while self._size > self._most:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._size -= len(gone)
+
+
+class CacheShared:
+    """The Shared port over Django's cache, for several processes with Redis."""
+
+    async def load(self, key: str) -> bytes | None:
+        """The value while it lasts."""
+        found: bytes | None = await cache.aget(key)
+        return found
+
+    async def store(self, key: str, value: bytes, *, ttl_s: int) -> None:
+        """Keep it in Redis."""
+        await cache.aset(key, value, timeout=ttl_s)
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Everything one process runs."""
+
+    agent: Agent
+    endpoint: McpEndpoint
+    bridge: Bridge
+    journal: Journal
+    egress: Egress
+
+    async def aclose(self) -> None:
+        """End in order: no new work, then what is in flight, then the log."""
+        await self.endpoint.aclose()
+        await self.egress.aclose()
+        await asyncio.to_thread(self.bridge.close)
+        await asyncio.to_thread(self.journal.close)
+        _close_connections()
+
+
+def build() -> Runtime:
+    """Put one process together from the settings."""
+    bridge = Bridge()
+    journal = Journal(settings.SECRET_KEY)
+    rights = Standing(bridge, settings.STANDING_CACHE_MS / 1_000)
+    egress = Egress(EgressPolicy.parse(settings.EGRESS_ALLOW_CIDRS, settings.EGRESS_ALLOW_HTTP_HOSTS))
+
+    def dial(provider: ProviderSpec, token: AccessToken) -> MeteredApi:
+        return ApiClient(
+            egress, api_base=provider.api_base, web_base=provider.web_base or provider.api_base, token=token
+        )
+
+    ports = Ports(
+        admissions=rights,
+        tokens=rights,
+        links=ConnectLinks(bridge),
+        audit=journal,
+        shared=CacheShared() if settings.REDIS_URL else LocalShared(settings.RESULT_STORE_BYTES),
+        dial=dial,
+    )
+    agent = Agent(
+        ports,
+        Limits(
+            per_user=settings.ASKS_PER_MINUTE,
+            per_tenant=settings.ASKS_PER_MINUTE_TENANT,
+            at_once=settings.ASKS_AT_ONCE,
+            calls_per_ask=settings.TOOL_CALLS_PER_ASK,
+            deadline_s=settings.ASK_DEADLINE_S,
+            result_ttl_s=settings.RESULT_TTL_S,
+        ),
+    )
+    mcp_server = server.build(
+        agent,
+        state_keys=[_derived("mcp-request-state")],
+        defaults=AskDefaults(settings.ANSWER_TOKENS),
+        connect_wait_s=settings.CONNECT_WAIT_S,
+    )
+    front = Front(
+        public_url=settings.PUBLIC_URL,
+        hosts=_hosts(),
+        origins=frozenset(origin.encode() for origin in settings.ALLOWED_ORIGINS),
+        body_bytes=settings.MCP_BODY_BYTES,
+        session_key=_derived("mcp-session"),
+    )
+    endpoint = McpEndpoint(front, agent, KeyVerifier(bridge, settings.STANDING_CACHE_MS / 1_000), mcp_server)
+    return Runtime(agent, endpoint, bridge, journal, egress)
+
+
+def _derived(purpose: str) -> bytes:
+    """A key of its own for each purpose, the same in every replica."""
+    return hmac.new(settings.SECRET_KEY.encode(), f"metaagent {purpose}".encode(), hashlib.sha256).digest()
+
+
+def _hosts() -> frozenset[bytes]:
+    public = urlsplit(settings.PUBLIC_URL)
+    port = f":{public.port}" if public.port else ""
+    named = {public.netloc, *(f"{host}{port}" for host in settings.ALLOWED_HOSTS)}
+    return frozenset(host.encode() for host in named)
