@@ -137,13 +137,13 @@ def _connect(stage: Stage, url: str) -> None:
         person.open(url)
         person.send(person.form_with("password"), email=EMAIL, password=stage.password)
         _say("\n3. The user opens the link and logs in")
-        _hold("Sentry" in person.page.text and person.page.status_code == 200, "the connect page did not open")
+        _hold("Sentry" in person.page.text and person.page.is_success, "the connect page did not open")
         person.send(_button_to_provider(person))
         _say(f"   presses “Continue to Sentry”, and is at {person.page.url.host}:{person.page.url.port}")
         person.send(person.form_with("password"))
         person.send(person.form_with("pending"), op="approve")
         _say("   logs in there, approves, and is back: connected")
-        arrived = person.page.url.path.startswith("/oauth/callback/") and person.page.status_code == 200
+        arrived = person.page.url.path.startswith("/oauth/callback/") and person.page.is_success
         _hold(arrived, f"the way back from the provider ended with {person.page.status_code}")
 
 
@@ -173,9 +173,11 @@ async def _read(endpoint: str, key: str, uri: str) -> int:
 @asynccontextmanager
 async def _client(endpoint: str, key: str) -> AsyncIterator[Client]:
     bearer = {"Authorization": f"Bearer {key}"}
-    async with httpx2.AsyncClient(headers=bearer, timeout=60, trust_env=False) as http:
-        async with Client(streamable_http_client(endpoint, http_client=http)) as client:
-            yield client
+    async with (
+        httpx2.AsyncClient(headers=bearer, timeout=60, trust_env=False) as http,
+        Client(streamable_http_client(endpoint, http_client=http)) as client,
+    ):
+        yield client
 
 
 @contextmanager
@@ -269,9 +271,8 @@ def _ports_are_free(stage: Stage) -> None:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                raise DemoError(
-                    f"port {port} is taken, perhaps by another demo. Stop it, or choose another: {setting}={port + 1} make demo"
-                ) from None
+                other = f"{setting}={port + 10} make demo"
+                raise DemoError(f"port {port} is taken, perhaps by another demo. Stop that, or run: {other}") from None
 
 
 def _what_next(stage: Stage, key: str) -> None:

@@ -1,4 +1,4 @@
-"""A person in a browser, without the browser: keeps cookies, fills in forms, follows the pages. For the demo and tests."""
+"""A person in a browser, without the browser: keeps cookies, fills in forms. For the demo and the tests."""
 
 from __future__ import annotations
 

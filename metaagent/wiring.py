@@ -36,9 +36,8 @@ from providers import selectors as providers
 from providers.client import ApiClient
 from providers.egress import Egress, EgressPolicy
 from providers.spec import Exposure, ProviderSpec
-from tenants import keys
+from tenants import keys, standing
 from tenants import selectors as tenants
-from tenants import standing
 from vault import selectors as vault
 from vault.services import access, connect
 

@@ -22,8 +22,8 @@ def database(django_db_blocker: Any) -> Iterator[None]:
         call_command("migrate", verbosity=0)
         yield
         connection.close()
-        if connection.vendor == "postgresql":
-            connection.close_pool()
+        if close_pool := getattr(connection, "close_pool", None):
+            close_pool()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What tests act with: a served product, a served sandbox, a tenant of their own, a person with a browser and a client."""
+"""What tests act with: the product and the sandbox served, a tenant of their own, a person with browser and client."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -17,12 +17,13 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from django.conf import settings
 
 from providers.egress import EgressPolicy, GuardedTransport
-from providers.errors import ToolError, Unavailable
+from providers.errors import Unavailable
 from providers.spec import OAuthSpec
 from vault.tokens import AnswerRefused, TokenSet, read_token_answer
 
 TOKEN_REQUEST_S = 15
 """A hard limit, shorter than the refresh lease."""
+ANSWER_BYTES = 1_048_576
 
 _ACCEPT = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded;charset=UTF-8"}
 
@@ -143,18 +144,18 @@ def _resource(client: Client) -> dict[str, str]:
 
 
 def _http() -> httpx2.Client:
-    return httpx2.Client(transport=GuardedTransport(egress_policy()), timeout=TOKEN_REQUEST_S, trust_env=False)
+    """Through the guarded transport, which keeps the time by the wall clock."""
+    policy = egress_policy()
+    limits = replace(
+        policy.limits, total_s=TOKEN_REQUEST_S, max_wire_bytes=ANSWER_BYTES, max_decoded_bytes=ANSWER_BYTES
+    )
+    return httpx2.Client(transport=GuardedTransport(policy, limits=limits), timeout=None, trust_env=False)
 
 
 def _post(client: Client, url: str, body: str) -> tuple[int, bytes]:
     """Send a form as the client. Raises: ToolError (Unavailable says whether anything was sent)."""
     auth = ClientAuth(client.client_id, client.secret, client.spec.client_auth if client.secret else "none")
     target, headers, body = auth.prepare("POST", url, dict(_ACCEPT), body)
-    try:
-        with _http() as http:
-            reply = http.post(target, headers=headers, content=body)
-    except httpx2.HTTPError as broken:
-        if isinstance(broken.__cause__, ToolError):
-            raise broken.__cause__ from None
-        raise Unavailable("The provider's authorization server did not answer.") from None
+    with _http() as http:
+        reply = http.post(target, headers=headers, content=body)
     return reply.status_code, reply.content

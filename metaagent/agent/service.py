@@ -174,7 +174,7 @@ class Agent:
     async def _routed(self, toolbox: Toolbox, ask: Ask) -> Answer:
         """Answer with the one read the prompt surely means, or say what can be asked."""
         provider = toolbox.admission.provider
-        verdict = route(ask.prompt, _index(provider.tools))
+        verdict = route(ask.prompt, _index(provider.tools, (provider.id, provider.title)))
         if isinstance(verdict, Unsure):
             near = [provider.by_name[name] for name in verdict.closest if name in provider.by_name]
             readable = gate.readable(provider.tools, toolbox.connection)
@@ -288,8 +288,8 @@ def _answer(
 
 
 @lru_cache(maxsize=256)
-def _index(tools: tuple[ToolSpec, ...]) -> RouterIndex:
-    return compile_tools(tools)
+def _index(tools: tuple[ToolSpec, ...], names: tuple[str, ...]) -> RouterIndex:
+    return compile_tools(tools, names)
 
 
 def _result_key(principal: Principal, result_id: str) -> str:

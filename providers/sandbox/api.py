@@ -17,7 +17,7 @@ from providers.sandbox import figures, queries, shapes
 from providers.sandbox.faults import STATUSES, Steering
 from providers.sandbox.grants import Grants, digest
 from providers.sandbox.queries import Refused
-from providers.sandbox.records import HOUR_S, HOURS, Comment, Issue, Organization, Person, Project, World
+from providers.sandbox.records import HOUR_S, HOURS, Comment, Issue, Organization, Person, Project, Release, World
 from providers.sandbox.shapes import Json
 from providers.sandbox.wire import Unreadable, origin, read_json
 
@@ -88,6 +88,7 @@ class Api:
             self._route("POST", org + "issues/{issue}/comments/", EVENT_WRITE, self.comment),
             self._route("GET", org + "shortids/{issue}/", EVENT_READ, self.short_id),
             self._route("GET", org + "releases/", RELEASE_READ, self.releases),
+            self._route("GET", org + "releases/{version:path}/commits/", RELEASE_READ, self.commits),
             self._route("GET", org + "releases/{version:path}/", RELEASE_READ, self.release),
             self._route("GET", org + "sessions/", ORG_READ, self.sessions),
             self._route("GET", org + "stats_v2/", ORG_READ, self.stats),
@@ -250,13 +251,16 @@ class Api:
 
     def release(self, call: Call) -> Json:
         """One release; with `health=1` also how its sessions were."""
-        found = call.org.by_version.get(call.request.path_params["version"])
-        if found is None:
-            raise Refused(404, STATUSES[404])
+        found = _release(call)
         if call.params.get("health") not in {"1", "true"}:
             return shapes.release(found)
         period = queries.seconds(call.params.get("healthStatsPeriod", "24h"), "healthStatsPeriod")
         return shapes.release(found, health=(HOURS - period // HOUR_S, HOURS))
+
+    def commits(self, call: Call) -> Answer:
+        """What a release changed, newest first."""
+        found = _release(call)
+        return _page(call, range(found.commits), "per_page", lambda number: shapes.commit(found, number))
 
     # --- Figures over time
 
@@ -280,6 +284,13 @@ def _bearer(request: Request) -> str:
 
 def _issue(call: Call) -> Issue:
     found = call.org.by_id.get(call.request.path_params["issue"].upper())
+    if found is None:
+        raise Refused(404, STATUSES[404])
+    return found
+
+
+def _release(call: Call) -> Release:
+    found = call.org.by_version.get(call.request.path_params["version"])
     if found is None:
         raise Refused(404, STATUSES[404])
     return found

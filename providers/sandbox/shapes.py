@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from providers.sandbox.records import HOUR_S, HOURS, Comment, Issue, Organization, Person, Project, Release, World, iso
+from providers.sandbox.words import COMMITS
 
 Json: TypeAlias = dict[str, Any]
 Span: TypeAlias = tuple[int, int]
@@ -309,18 +310,11 @@ def release(found: Release, *, health: Span | None = None) -> Json:
         "newGroups": found.new_issues,
         "hasHealthData": True,
     }
-    author = {"name": found.author.name, "email": found.author.email}
     return _release(found) | {
         "newGroups": found.new_issues,
         "owner": None,
-        "authors": [author],
-        "lastCommit": {
-            "id": blake2b(found.version.encode(), digest_size=20).hexdigest(),
-            "message": found.message,
-            "dateCreated": iso(found.created - 1_900),
-            "author": author,
-            "repository": {"id": str(found.project.id), "name": f"example/{found.project.slug}"},
-        },
+        "authors": [_author(found)],
+        "lastCommit": commit(found, 0),
         "firstEvent": iso(found.created + 120),
         "lastEvent": iso(found.created + (found.last - found.first) * HOUR_S - 300),
         "currentProjectMeta": {},
@@ -328,6 +322,32 @@ def release(found: Release, *, health: Span | None = None) -> Json:
         "adoptionStages": None,
         "projects": [about | {"healthData": _health(found, health)} if health else about],
     }
+
+
+def commit(found: Release, number: int) -> Json:
+    """One commit of a release; 0 is the last. Only that one has a message of its own."""
+    texts = (found.message, *(text for text in COMMITS if text != found.message))
+    created = found.created - 1_900 - number * 17_000
+    released = ("version", "shortVersion", "ref", "url", "dateReleased", "dateCreated")
+    return {
+        "id": blake2b(f"{found.version} {number}".encode(), digest_size=20).hexdigest(),
+        "message": texts[0] if number == 0 else texts[1 + (found.id + number) % (len(texts) - 1)],
+        "dateCreated": iso(created),
+        "pullRequest": None,
+        "suspectCommitType": "",
+        "repository": {
+            "id": str(found.project.id),
+            "name": f"example/{found.project.slug}",
+            "dateCreated": iso(created - 30_000_000),
+            "status": "active",
+        },
+        "author": _author(found),
+        "releases": [{name: value for name, value in _release(found).items() if name in released}],
+    }
+
+
+def _author(found: Release) -> Json:
+    return {"name": found.author.name, "email": found.author.email}
 
 
 def _release(found: Release) -> Json:

@@ -181,7 +181,7 @@ def test_progress_is_told_while_tools_run_to_those_who_ask(world: World) -> None
     world.connect()
     heard: list[str] = []
 
-    async def listen(_done: float, _total: float | None, message: str | None) -> None:
+    async def listen(progress: float, total: float | None, message: str | None) -> None:
         heard.append(message or "")
 
     async def call() -> types.CallToolResult:

@@ -210,7 +210,7 @@ def test_a_tool_declares_itself(provider: ProviderSpec, tool: ToolSpec) -> None:
 
 
 @every_tool
-def test_its_schema_is_valid_and_describes_every_parameter(provider: ProviderSpec, tool: ToolSpec) -> None:  # noqa: ARG001
+def test_its_schema_is_valid_and_describes_every_parameter(provider: ProviderSpec, tool: ToolSpec) -> None:
     Draft202012Validator.check_schema(tool.schema)
     for name, schema in tool.params.items():
         assert re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name)
@@ -234,7 +234,7 @@ def test_its_producers_exist_and_read(provider: ProviderSpec, tool: ToolSpec) ->
 
 
 @every_tool
-def test_its_asks_are_questions_with_its_own_parameters(provider: ProviderSpec, tool: ToolSpec) -> None:  # noqa: ARG001
+def test_its_asks_are_questions_with_its_own_parameters(provider: ProviderSpec, tool: ToolSpec) -> None:
     assert tool.asks
     if tool.effect is Effect.READ:
         assert 5 <= len(tool.asks) <= 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -233,6 +234,5 @@ def test_connecting_as_another_account_adds_one(world: World) -> None:
 
 def _second_person(visitor: Visitor) -> str:
     """The second of the people the sandbox's log-in page offers."""
-    import re
-
-    return re.findall(r'name="email" value="([^"]+)"', visitor.page.text)[1]
+    offered: list[str] = re.findall(r'name="email" value="([^"]+)"', visitor.page.text)
+    return offered[1]

@@ -222,7 +222,10 @@ async def test_the_bad_release_shows_in_its_issues(visitor: Visitor, tokens: dic
     top = (await visitor.api(tokens, path, query="is:unresolved release:latest", sort="freq", limit=4)).json()
     assert [row["id"] for row in top] == [row["id"] for row in guilty]
     details = (await visitor.api(tokens, ACME + f"releases/{quote(BAD, safe='')}/", health="1")).json()
-    assert "concurrently" in details["lastCommit"]["message"]
+    commits = await every_page(visitor, tokens, ACME + f"releases/{quote(BAD, safe='')}/commits/", per_page=5)
+    assert len(commits) == details["commitCount"]
+    assert commits[0] == details["lastCommit"]
+    assert "concurrently" in commits[0]["message"]
     assert details["projects"][0]["healthData"]["crashFreeSessions"] < 93
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def command(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 - our own command
+    return subprocess.Popen(
         [sys.executable, "manage.py", "sandbox", *arguments],
         cwd=ROOT,
         env=os.environ | {"DEBUG": "1", "VAR_DIR": str(tmp_path)},

@@ -67,6 +67,7 @@ def validator() -> Callable[[str, str, int], Draft202012Validator]:
         (ORG + "releases/", "organizations/{org}/releases/"),
         (ORG + "releases/{version}/", "organizations/{org}/releases/{release}/"),
         (ORG + "releases/{version}/", "organizations/{org}/releases/{release}/?health=1&healthStatsPeriod=14d"),
+        (ORG + "releases/{version}/commits/", "organizations/{org}/releases/{release}/commits/"),
         (ORG + "sessions/", "organizations/{org}/sessions/?field=sum(session)&statsPeriod=14d&interval=1d"),
         (
             ORG + "sessions/",
@@ -135,6 +136,7 @@ async def test_every_documented_operation_asks_for_its_documented_scopes(visitor
         ("GET", ORG + "shortids/{issue_id}/"): "organizations/acme/shortids/CHECKOUT-API-5/",
         ("GET", ORG + "releases/"): "organizations/acme/releases/",
         ("GET", ORG + "releases/{version}/"): f"organizations/acme/releases/{BAD}/",
+        ("GET", ORG + "releases/{version}/commits/"): f"organizations/acme/releases/{BAD}/commits/",
         ("GET", ORG + "sessions/"): "organizations/acme/sessions/?field=sum(session)",
         ("GET", ORG + "stats_v2/"): "organizations/acme/stats_v2/?field=sum(quantity)&groupBy=project",
         ("GET", ORG + "events-timeseries/"): "organizations/acme/events-timeseries/?dataset=errors",
