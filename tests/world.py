@@ -196,6 +196,15 @@ class World:
         owner = (person or self.me).user
         return Connection.objects.get(owner=owner, installation=self.installation, status="ready")
 
+    def connect_another(self, email: str) -> None:
+        """Connect a further account of this person, from the connections page's link."""
+        with Visitor() as visitor:
+            self.log_in(visitor)
+            visitor.open(f"{self.product.url}/connect/sentry/?tenant={self.tenant.slug}")
+            visitor.send(next(form for form in visitor.forms() if form.method == "post" and "logout" not in form.action))
+            self.approve(visitor, email=email)
+            assert visitor.page.status_code == 200, visitor.page.text
+
     # --- what happened
 
     def events(self, kind: str | None = None) -> list[AuditEvent]:
