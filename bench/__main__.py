@@ -32,7 +32,7 @@ CASES = {"tool_instant": 0, "tool_50ms": 50}
 PRODUCT, BARE, RAW, PROVIDER = "metaagent", "bare_sdk", "raw_asgi", "provider"
 _STARTS = 3
 _SETTLE_S, _PRODUCT_SETTLES_S = 0.3, 1.2
-"""What goes before a measurement. While the product was stopped, all that it may remember for a second ran out; measured
+"""What goes before a measurement. What the product may remember for a second ran out while it was stopped: measured
 right away, every call would ask the database again."""
 _WARM_CALLERS, _WARM_S = 8, 1
 

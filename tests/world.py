@@ -201,7 +201,9 @@ class World:
         with Visitor() as visitor:
             self.log_in(visitor)
             visitor.open(f"{self.product.url}/connect/sentry/?tenant={self.tenant.slug}")
-            visitor.send(next(form for form in visitor.forms() if form.method == "post" and "logout" not in form.action))
+            visitor.send(
+                next(form for form in visitor.forms() if form.method == "post" and "logout" not in form.action)
+            )
             self.approve(visitor, email=email)
             assert visitor.page.status_code == 200, visitor.page.text
 
