@@ -200,7 +200,9 @@ DATA_KEY_CACHE_S = env.number("DATA_KEY_CACHE_S", 300, most=300)
 
 MCP_BODY_BYTES = env.number("MCP_BODY_BYTES", 1_048_576, least=1_024)
 STANDING_CACHE_MS = env.number("STANDING_CACHE_MS", 1_000, most=1_000)
-"""How long a verified bearer, a membership and a connection may be taken as still standing without asking again."""
+"""How long a change of rights made by another process may go unnoticed."""
+STANDING_KEPT_S = env.number("STANDING_KEPT_S", 60, most=300)
+"""How long bearers, memberships and connections are remembered while no rights change."""
 ASKS_PER_MINUTE = env.number("ASKS_PER_MINUTE", 120, least=1, most=10_000_000)
 """Per user and installation."""
 ASKS_PER_MINUTE_TENANT = env.number("ASKS_PER_MINUTE_TENANT", 1_200, least=1, most=10_000_000)

@@ -98,28 +98,52 @@ def _close_connections() -> None:
             close_pool()
 
 
-class Recent(Generic[K, V]):
-    """Answers of the database that may be taken as still standing for `ttl_s`; at most a second, by setting.
+class Watch:
+    """The generation of everybody's rights, at most `every_s` old."""
 
-    None outlives a change of rights in this process. Callers of one key who come while it is being read share it.
+    def __init__(self, bridge: Bridge, every_s: float) -> None:
+        self._bridge = bridge
+        self._every = every_s
+        self._known = 0
+        self._until = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    async def stamp(self) -> tuple[int, int]:
+        """Equal stamps: nobody's rights have changed between them. Raises what the database raises."""
+        while self._until <= time.monotonic():
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.get_running_loop().create_task(self._ask())
+            await asyncio.shield(self._asking)
+        return self._known, standing.ours()
+
+    async def _ask(self) -> None:
+        asked = time.monotonic()
+        self._known = await self._bridge.quick(standing.generation)
+        self._until = asked + self._every
+
+
+class Remembered(Generic[K, V]):
+    """What the database answered, for as long as nobody's rights change, and `kept_s` at most.
+
+    Callers who want the same at the same time share one reading.
     """
 
-    def __init__(self, ttl_s: float, *, most: int = 20_000) -> None:
-        self._ttl = ttl_s
+    def __init__(self, watch: Watch, kept_s: float, *, most: int = 20_000) -> None:
+        self._watch = watch
+        self._kept_s = kept_s
         self._most = most
-        self._kept: OrderedDict[K, tuple[float, int, V]] = OrderedDict()
+        self._kept: OrderedDict[K, tuple[float, tuple[int, int], V]] = OrderedDict()
         self._reading: dict[K, asyncio.Task[V]] = {}
 
-    def get(self, key: K) -> V | None:
-        """The answer, when it is recent."""
+    async def get(self, key: K) -> V | None:
+        """The answer, when it still stands."""
+        stamp = await self._watch.stamp()
         kept = self._kept.get(key)
-        if kept is None or kept[0] <= time.monotonic() or kept[1] != standing.generation():
-            return None
-        return kept[2]
+        return kept[2] if kept and kept[0] > time.monotonic() and kept[1] == stamp else None
 
-    def put(self, key: K, value: V, generation: int) -> None:
-        """Keep an answer that was read when rights had changed `generation` times."""
-        self._kept[key] = (time.monotonic() + self._ttl, generation, value)
+    def put(self, key: K, value: V, stamp: tuple[int, int]) -> None:
+        """Keep an answer that was read after `stamp`."""
+        self._kept[key] = (time.monotonic() + self._kept_s, stamp, value)
         self._kept.move_to_end(key)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
@@ -128,12 +152,12 @@ class Recent(Generic[K, V]):
         """Forget an answer that is known to be outdated."""
         self._kept.pop(key, None)
 
-    async def read(self, key: K, fill: Callable[[], Awaitable[V]], *, fresh: bool = False) -> V:
-        """The recent answer, or a new one; `fresh` takes none that was begun before."""
+    async def read(self, key: K, fill: Callable[[tuple[int, int]], Awaitable[V]], *, fresh: bool = False) -> V:
+        """The answer that still stands, or a new one; `fresh` takes none that was begun before."""
         if fresh:
             self.drop(key)
             self._reading.pop(key, None)
-        elif (kept := self.get(key)) is not None:
+        elif (kept := await self.get(key)) is not None:
             return kept
         task = self._reading.get(key)
         if task is None:
@@ -141,23 +165,23 @@ class Recent(Generic[K, V]):
             self._reading[key] = task
         return await asyncio.shield(task)
 
-    async def _fill(self, key: K, fill: Callable[[], Awaitable[V]]) -> V:
-        generation = standing.generation()
+    async def _fill(self, key: K, fill: Callable[[tuple[int, int]], Awaitable[V]]) -> V:
         try:
-            value = await fill()
+            stamp = await self._watch.stamp()
+            value = await fill(stamp)
         finally:
             if self._reading.get(key) is asyncio.current_task():
                 del self._reading[key]
-        self.put(key, value, generation)
+        self.put(key, value, stamp)
         return value
 
 
 class KeyVerifier:
-    """Who a client key speaks for; membership and revocation are at most `STANDING_CACHE_MS` old."""
+    """Who a client key speaks for; a revocation elsewhere is noticed within `STANDING_CACHE_MS`."""
 
-    def __init__(self, bridge: Bridge, standing_s: float) -> None:
+    def __init__(self, bridge: Bridge, remembered: Remembered[str, tuple[Principal | None, datetime | None]]) -> None:
         self._bridge = bridge
-        self._recent: Recent[str, tuple[Principal | None, datetime | None]] = Recent(standing_s)
+        self._keys = remembered
 
     async def principal(self, bearer: str) -> Principal | None:
         """The live principal of a client key."""
@@ -165,10 +189,10 @@ class KeyVerifier:
             return None
         digest = keys.digest(bearer)
 
-        async def fill() -> tuple[Principal | None, datetime | None]:
+        async def fill(_stamp: tuple[int, int]) -> tuple[Principal | None, datetime | None]:
             return _principal(await self._bridge.quick(lambda: tenants.key_standing(digest, now=datetime.now(UTC))))
 
-        found, expires_at = await self._recent.read(digest, fill)
+        found, expires_at = await self._keys.read(digest, fill)
         return found if expires_at is None or expires_at > datetime.now(UTC) else None
 
 
@@ -182,10 +206,17 @@ def _principal(standing: tenants.KeyStanding | None) -> tuple[Principal | None, 
 class Standing:
     """Admissions and tokens: one trip reads a person's installations, connections and sealed tokens together."""
 
-    def __init__(self, bridge: Bridge, standing_s: float) -> None:
+    def __init__(
+        self,
+        bridge: Bridge,
+        watch: Watch,
+        admissions: Remembered[tuple[UUID, UUID], dict[str, Admission]],
+        sealed: Remembered[UUID, access.SealedAccess],
+    ) -> None:
         self._bridge = bridge
-        self._admissions: Recent[tuple[UUID, UUID], dict[str, Admission]] = Recent(standing_s)
-        self._sealed: Recent[UUID, access.SealedAccess] = Recent(standing_s)
+        self._watch = watch
+        self._admissions = admissions
+        self._sealed = sealed
 
     async def exports(self, principal: Principal, *, fresh: bool = False) -> Sequence[Admission]:
         """Every provider the tenant exports, with this person's connections."""
@@ -198,11 +229,10 @@ class Standing:
     async def _read(self, principal: Principal, *, fresh: bool) -> dict[str, Admission]:
         tenant_id, user_id = principal.tenant_id, principal.user_id
 
-        async def fill() -> dict[str, Admission]:
-            generation = standing.generation()
+        async def fill(stamp: tuple[int, int]) -> dict[str, Admission]:
             admissions, sealed = await self._bridge.quick(lambda: _admissions(tenant_id, user_id))
             for token in sealed:
-                self._sealed.put(token.connection_id, token, generation)
+                self._sealed.put(token.connection_id, token, stamp)
             return admissions
 
         return await self._admissions.read((tenant_id, user_id), fill, fresh=fresh)
@@ -210,16 +240,16 @@ class Standing:
     async def access_token(self, connection_id: UUID, *, rejected: AccessToken | None = None) -> AccessToken:
         """A usable token. Raises: NoToken, providers.errors.Unavailable."""
         version = rejected.version if rejected else None
-        sealed = self._sealed.get(connection_id)
+        sealed = await self._sealed.get(connection_id)
         now = datetime.now(UTC)
         if sealed is None or sealed.renew_at <= now or sealed.version == version:
             self._sealed.drop(connection_id)
-            generation = standing.generation()
+            stamp = await self._watch.stamp()
             try:
                 sealed = await self._bridge.slow(lambda: access.access(connection_id, rejected=version))
             except access.Reconnect as gone:
                 raise NoToken(gone.reason) from None
-            self._sealed.put(connection_id, sealed, generation)
+            self._sealed.put(connection_id, sealed, stamp)
         try:
             return sealed.open()
         except access.Unreadable:
@@ -443,7 +473,8 @@ def build() -> Runtime:
     """Put one process together from the settings."""
     bridge = Bridge()
     journal = Journal(settings.SECRET_KEY)
-    rights = Standing(bridge, settings.STANDING_CACHE_MS / 1_000)
+    watch, kept_s = Watch(bridge, settings.STANDING_CACHE_MS / 1_000), float(settings.STANDING_KEPT_S)
+    rights = Standing(bridge, watch, Remembered(watch, kept_s), Remembered(watch, kept_s))
     egress = Egress(EgressPolicy.parse(settings.EGRESS_ALLOW_CIDRS, settings.EGRESS_ALLOW_HTTP_HOSTS))
 
     def dial(provider: ProviderSpec, token: AccessToken) -> MeteredApi:
@@ -483,7 +514,7 @@ def build() -> Runtime:
         body_bytes=settings.MCP_BODY_BYTES,
         session_key=_derived("mcp-session"),
     )
-    endpoint = McpEndpoint(front, agent, KeyVerifier(bridge, settings.STANDING_CACHE_MS / 1_000), mcp_server)
+    endpoint = McpEndpoint(front, agent, KeyVerifier(bridge, Remembered(watch, kept_s)), mcp_server)
     return Runtime(agent, endpoint, bridge, journal, egress)
 
 

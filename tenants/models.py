@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
+
+from tenants import standing
 
 SLUG = RegexValidator(r"\A[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z", "Use 1 to 40 of a-z, 0-9 and -, not at the ends.")
 
@@ -58,6 +60,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     def __str__(self) -> str:
         return self.email
 
+    def save(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Django's signature
+        """Whoever changes a person, the admin pages too, may change their rights."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            standing.changed()
+
 
 class Role(models.TextChoices):
     """What a member may do; each includes nothing of the others but `member`'s right to ask."""
@@ -98,3 +106,12 @@ class ClientKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}… ({self.name})"
+
+
+class Standing(models.Model):
+    """One row: how often anybody's rights have changed (see `tenants.standing`)."""
+
+    generation = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.generation)

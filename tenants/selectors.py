@@ -41,6 +41,13 @@ def key_standing(digest: str, *, now: datetime) -> KeyStanding | None:
     return KeyStanding(*row) if row else None
 
 
+def client_name(client: str) -> str:
+    """What its owner called a client (`key:<id>`), or nothing when it is gone."""
+    kind, _, key_id = client.partition(":")
+    row = ClientKey.objects.filter(pk=key_id).only("name").first() if kind == "key" else None
+    return row.name if row else ""
+
+
 def tenant(slug: str) -> Tenant | None:
     """The tenant with this slug."""
     return Tenant.objects.filter(slug=slug).first()

@@ -63,7 +63,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # no
 
 def server_error(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """Our own fault."""
-    sentence = "Something went wrong on our side. Try again; if it stays, tell your administrator when it happened."
+    sentence = "This is our fault, not yours. Try again; if it stays, tell your administrator when it happened."
     # Without the request no context processor runs: what failed may be the session or the database itself.
     return HttpResponse(
         render_to_string("error.html", {"title": "Something went wrong", "sentence": sentence}), status=500

@@ -36,7 +36,8 @@ def connect_page(request: HttpRequest, slug: str) -> HttpResponse:
         opening = connect.open_link(handle=handle, slug=slug, user=user, now=now)
         if request.method == "GET":
             host = urlsplit(opening.spec.oauth.authorize_url).netloc
-            page = render(request, "connect/connect.html", {"opening": opening, "host": host})
+            asking = tenants.client_name(opening.link.client)
+            page = render(request, "connect/connect.html", {"opening": opening, "host": host, "asking": asking})
             return _may_leave_for(page, opening.spec.oauth.authorize_url)
         departure = connect.start(opening=opening, session_key=_session(request), now=now)
     except Stopped as stopped:
@@ -125,9 +126,12 @@ def _fresh_link(request: HttpRequest, slug: str, *, user: User, now: datetime) -
 
 
 def _may_leave_for(page: HttpResponse, url: str) -> HttpResponse:
-    """Let this page's form be redirected to the provider: browsers hold redirects to `form-action` too."""
+    """Let this page's form be redirected to the provider, and on from there to wherever people log in to it.
+
+    Browsers hold every redirect to `form-action`; which hosts a company's single sign-on uses, we cannot know.
+    """
     parts = urlsplit(url)
-    page._csp_update = {"form-action": [f"{parts.scheme}://{parts.netloc}"]}  # type: ignore[attr-defined]  # noqa: SLF001 - what csp_update sets, per answer
+    page._csp_update = {"form-action": [f"{parts.scheme}://{parts.netloc}", "https:"]}  # type: ignore[attr-defined]  # noqa: SLF001 - what csp_update sets, per answer
     return page
 
 
