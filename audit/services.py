@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -10,9 +12,6 @@ from django.db import connection, transaction
 
 from audit.events import Event, EventKind
 from audit.models import AuditEvent
-
-_FIELDS = [field for field in AuditEvent._meta.concrete_fields if field.attname != "seq"]  # noqa: SLF001 - Django's documented Model._meta API
-_COLUMNS = [field.column or field.attname for field in _FIELDS]
 
 
 def record(
@@ -40,37 +39,52 @@ def record(
 
 
 def append(events: Sequence[Event]) -> None:
-    """Insert `events` in order with one statement; atomic.
+    """Insert `events` in order; atomic.
 
     Plain SQL instead of `bulk_create`: this runs twice for every tool call, and building model instances
     costs more than the insert.
     """
-    table = connection.ops.quote_name(AuditEvent._meta.db_table)  # noqa: SLF001 - see above
-    names = ", ".join(connection.ops.quote_name(column) for column in _COLUMNS)
-    marks = ", ".join(["%s"] * len(_COLUMNS))
-    rows = [_row(event) for event in events]
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({names}) VALUES {', '.join([f'({marks})'] * len(rows))}",  # noqa: S608 - only column names of our own model
-            [value for row in rows for value in row],
-        )
+        cursor.executemany(_insert(connection.vendor), [_row(event) for event in events])
 
 
-def _row(event: Event) -> list[Any]:
-    """The values of `_FIELDS` in the form the database's adapter wants."""
-    values = {
-        "id": event.id,
-        "at": event.at,
-        "tenant_id": event.tenant_id,
-        "kind": event.kind.value,
-        "user_id": event.user_id,
-        "client": event.client,
-        "run_id": event.run_id,
-        "provider": event.provider,
-        "connection_id": event.connection_id,
-        "tool": event.tool,
-        "args_hmac": event.args_hmac,
-        "intent_id": event.intent_id,
-        "detail": event.detail,
-    }
-    return [field.get_db_prep_save(values[field.attname], connection) for field in _FIELDS]
+_COLUMNS = (
+    *("id", "at", "tenant_id", "kind", "user_id", "client", "run_id", "provider", "connection_id", "tool"),
+    *("args_hmac", "intent_id", "detail"),
+)
+
+
+@cache
+def _insert(vendor: str) -> str:
+    detail = "%s::jsonb" if vendor == "postgresql" else "%s"
+    marks = ", ".join([*["%s"] * (len(_COLUMNS) - 1), detail])
+    table = AuditEvent._meta.db_table  # noqa: SLF001 - Django's documented Model._meta API
+    return f"INSERT INTO {table} ({', '.join(_COLUMNS)}) VALUES ({marks})"  # noqa: S608 - names of our own model
+
+
+def _row(event: Event) -> tuple[Any, ...]:
+    """The values of `_COLUMNS` as Django itself would store them."""
+    uid = _as_it_is if connection.features.has_native_uuid_field else _hex
+    return (
+        uid(event.id),
+        connection.ops.adapt_datetimefield_value(event.at),
+        uid(event.tenant_id),
+        event.kind.value,
+        uid(event.user_id),
+        event.client,
+        event.run_id,
+        event.provider,
+        uid(event.connection_id),
+        event.tool,
+        event.args_hmac,
+        uid(event.intent_id),
+        json.dumps(dict(event.detail)),
+    )
+
+
+def _as_it_is(value: UUID | None) -> UUID | None:
+    return value
+
+
+def _hex(value: UUID | None) -> str | None:
+    return None if value is None else value.hex

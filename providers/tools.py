@@ -164,8 +164,11 @@ def clean(foreign: str, limit: int = 120) -> str:
     Control and invisible characters go; Markdown links and images, HTML and addresses that would link by themselves
     stay readable but lose their force.
     """
-    line = _ANSI.sub("", foreign[:_LONGEST])
-    line = "".join(" " if (kind := unicodedata.category(c)) in _GAPS else "" if kind in _HIDDEN else c for c in line)
+    line = foreign[:_LONGEST]
+    if not line.isprintable():
+        line = _ANSI.sub("", line)
+        kinds = ((char, unicodedata.category(char)) for char in line)
+        line = "".join(" " if kind in _GAPS else "" if kind in _HIDDEN else char for char, kind in kinds)
     while (bare := _AUTOLINK.sub("", line)) != line:
         line = bare
     line = _OPEN_TAG.sub("\u2039", _TAG.sub("\u2039\\1\u203a", line))

@@ -90,6 +90,13 @@ class Agent:
         seen = [a.provider for a in admissions if gate.visible(a)]
         return [Export(p.id, p.title, p.about) for p in sorted(seen, key=lambda p: p.id)]
 
+    async def sees(self, principal: Principal, provider_id: str) -> bool:
+        """Whether this principal is shown the provider's tool."""
+        admission = await self._ports.admissions.admit(principal, provider_id)
+        if admission is not None and not gate.visible(admission):
+            admission = await self._ports.admissions.admit(principal, provider_id, fresh=True)
+        return admission is not None and gate.visible(admission)
+
     async def connected(self, principal: Principal, provider_id: str) -> bool:
         """Whether an ask would find a usable connection now."""
         admission = await self._ports.admissions.admit(principal, provider_id, fresh=True)

@@ -101,7 +101,7 @@ class McpEndpoint:
         return await self._serve(scope, headers, _replay(body, receive), send, body, Call(principal, found[2], None))
 
     async def _serves(self, principal: Principal, provider: str | None) -> bool:
-        return provider is None or any(e.provider_id == provider for e in await self._agent.exports(principal))
+        return provider is None or await self._agent.sees(principal, provider)
 
     async def _serve(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, body: bytes, call: Call
