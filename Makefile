@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help setup dev demo run test check format bench lock
+.PHONY: help setup dev demo run test peers check format bench lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ run: .venv/product  ## the product alone, reloading, on 127.0.0.1:8000
 
 test: .venv/dev  ## every test; REQUIRE_ALL=1 fails where a service is missing
 	@$(BIN)/python -m pytest -q $(if $(filter 1,$(REQUIRE_ALL)),--require-all) $(ARGS)
+
+peers: .venv/product  ## prove it against software not written here; needs npm
+	@$(BIN)/python -m tests.peers.run
 
 check: .venv/dev  ## format, lint, types, import contracts, migrations, deployment settings
 	@$(BIN)/ruff format --check .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from functools import lru_cache
@@ -19,4 +18,4 @@ def tenant_key(secret: str, tenant_id: UUID) -> bytes:
 def fingerprint(key: bytes, arguments: Any) -> str:  # noqa: ANN401 - any JSON value
     """HMAC-SHA-256 over the canonical JSON (sorted names, no white space) of `arguments`, hexadecimal."""
     canonical = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hmac.new(key, canonical.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return hmac.digest(key, canonical.encode("utf-8", "surrogatepass"), "sha256").hex()

@@ -205,14 +205,15 @@ def options() -> argparse.Namespace:
     if asked.seconds <= 0 or asked.rounds < 1 or min(asked.concurrency) < 1:
         parser.error("--seconds, --rounds and --concurrency must be above 0.")
     if asked.quick:
-        asked.seconds, asked.rounds = 0.7, 1
+        asked.seconds, asked.rounds = 0.5, 1
     return asked
 
 
 def main() -> None:
     """Run what was asked for; a run with a wrong answer in it prints no further line and exits with 1."""
     asked = options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would ours
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     os.sched_setaffinity(0, {LOAD_CORE})
     if SERVER_CORE == LOAD_CORE:
         print(
@@ -231,6 +232,8 @@ def main() -> None:
                         print(json.dumps(line), flush=True)
     except (BadAnswer, NotServing) as wrong:
         sys.exit(f"The run means nothing: {wrong}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

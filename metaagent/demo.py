@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -80,6 +81,8 @@ def main() -> int:
         var=Path(os.environ.get("VAR_DIR", ROOT / "var")) / "demo",
         password=secrets.token_urlsafe(9),
     )
+    for ended in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: what was started ends with us
+        signal.signal(ended, signal.default_int_handler)
     try:
         _ports_are_free(stage)
         with _running(stage) as key:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import hmac
 import logging
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +28,7 @@ from audit.events import Event, EventKind
 from audit.fingerprint import fingerprint, tenant_key
 from metaagent.agent.ports import AccessToken, MeteredApi, NoToken
 from metaagent.agent.service import Agent, Limits, Ports
-from metaagent.agent.types import Admission, ConnectionRef, Fact, Principal
+from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Principal
 from metaagent.endpoint import server
 from metaagent.endpoint.app import Front, McpEndpoint
 from metaagent.endpoint.tools import AskDefaults
@@ -211,12 +211,12 @@ class Standing:
         bridge: Bridge,
         watch: Watch,
         admissions: Remembered[tuple[UUID, UUID], dict[str, Admission]],
-        sealed: Remembered[UUID, access.SealedAccess],
+        opened: Remembered[UUID, tuple[datetime, AccessToken]],
     ) -> None:
         self._bridge = bridge
         self._watch = watch
         self._admissions = admissions
-        self._sealed = sealed
+        self._opened = opened
 
     async def exports(self, principal: Principal, *, fresh: bool = False) -> Sequence[Admission]:
         """Every provider the tenant exports, with this person's connections."""
@@ -232,7 +232,8 @@ class Standing:
         async def fill(stamp: tuple[int, int]) -> dict[str, Admission]:
             admissions, sealed = await self._bridge.quick(lambda: _admissions(tenant_id, user_id))
             for token in sealed:
-                self._sealed.put(token.connection_id, token, stamp)
+                with contextlib.suppress(access.Unreadable):  # then the call that needs it finds out, and records it
+                    self._opened.put(token.connection_id, (token.renew_at, token.open()), stamp)
             return admissions
 
         return await self._admissions.read((tenant_id, user_id), fill, fresh=fresh)
@@ -240,27 +241,26 @@ class Standing:
     async def access_token(self, connection_id: UUID, *, rejected: AccessToken | None = None) -> AccessToken:
         """A usable token. Raises: NoToken, providers.errors.Unavailable."""
         version = rejected.version if rejected else None
-        sealed = await self._sealed.get(connection_id)
-        now = datetime.now(UTC)
-        if sealed is None or sealed.renew_at <= now or sealed.version == version:
-            self._sealed.drop(connection_id)
-            stamp = await self._watch.stamp()
-            try:
-                sealed = await self._bridge.slow(lambda: access.access(connection_id, rejected=version))
-            except access.Reconnect as gone:
-                raise NoToken(gone.reason) from None
-            self._sealed.put(connection_id, sealed, stamp)
+        if kept := await self._opened.get(connection_id):
+            renew_at, token = kept
+            if renew_at > datetime.now(UTC) and token.version != version:
+                return token
+        self._opened.drop(connection_id)
+        stamp = await self._watch.stamp()
         try:
-            return sealed.open()
+            sealed = await self._bridge.slow(lambda: access.access(connection_id, rejected=version))
+            token = sealed.open()
+        except access.Reconnect as gone:
+            raise NoToken(gone.reason) from None
         except access.Unreadable:
-            self._sealed.drop(connection_id)
-            version = sealed.version
-            lost = await self._bridge.slow(lambda: access.damaged(connection_id, version=version))
+            lost = await self._bridge.slow(lambda: access.damaged(connection_id, version=sealed.version))
             raise NoToken(lost.reason) from None
+        self._opened.put(connection_id, (sealed.renew_at, token), stamp)
+        return token
 
     async def give_up(self, connection_id: UUID, rejected: AccessToken) -> None:
         """The connection needs a person."""
-        self._sealed.drop(connection_id)
+        self._opened.drop(connection_id)
         await self._bridge.slow(lambda: access.give_up(connection_id, version=rejected.version))
 
 
@@ -296,93 +296,83 @@ def _ref(row: vault.UsableConnection) -> ConnectionRef:
 
 
 class Journal:
-    """The audit port: events of all callers go to the database in groups, one commit a group."""
+    """The audit port: while one group of events is being committed, the next one gathers."""
 
     _MOST = 500
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
-        self._waiting: list[tuple[Event, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
-        self._changed = threading.Condition()
+        self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "audit")
         self._closed = False
-        self._writer = threading.Thread(target=self._write, name="audit", daemon=True)
-        self._writer.start()
 
-    async def intent(self, fact: Fact) -> UUID:
+    async def intent(self, fact: Fact) -> Intent:
         """Durable when it returns."""
-        event = self._event(fact)
+        arguments = "" if fact.arguments is None else self._fingerprint(fact)
+        event = _event(fact, arguments)
         await self._append(event)
-        return event.id
+        return Intent(event.id, arguments)
 
     async def outcome(self, fact: Fact) -> None:
         """Durable when it returns, also for a caller that is being cancelled."""
-        await asyncio.shield(self._append(self._event(fact)))
+        await asyncio.shield(self._append(_event(fact, fact.intent.fingerprint if fact.intent else "")))
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Write what is waiting and end."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._writer.join(10)
+        self._closed = True
+        if self._writing is not None:
+            await self._writing
+        self._thread.shutdown()
 
-    def _event(self, fact: Fact) -> Event:
-        who = fact.principal
-        return Event(
-            kind=_KINDS[fact.kind],
-            tenant_id=who.tenant_id,
-            user_id=who.user_id,
-            client=who.client,
-            run_id=fact.run_id,
-            provider=fact.provider_id,
-            connection_id=fact.connection_id,
-            tool=fact.tool,
-            args_hmac=""
-            if fact.arguments is None
-            else fingerprint(tenant_key(self._secret, who.tenant_id), dict(fact.arguments)),
-            intent_id=fact.intent,
-            detail=fact.detail,
-        )
+    def _fingerprint(self, fact: Fact) -> str:
+        return fingerprint(tenant_key(self._secret, fact.principal.tenant_id), dict(fact.arguments or {}))
 
     def _append(self, event: Event) -> asyncio.Future[None]:
+        if self._closed:
+            raise RuntimeError("the log is closed")
         loop = asyncio.get_running_loop()
         durable: asyncio.Future[None] = loop.create_future()
-        with self._changed:
-            if self._closed:
-                durable.set_exception(RuntimeError("the log is closed"))
-                return durable
-            self._waiting.append((event, loop, durable))
-            self._changed.notify()
+        self._waiting.append((event, durable))
+        if self._writing is None:
+            self._writing = loop.create_task(self._write())
         return durable
 
-    def _write(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                group, self._waiting = self._waiting[: self._MOST], self._waiting[self._MOST :]
-                if not group:
-                    return
-            failed: Exception | None = None
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            group, self._waiting = self._waiting[: self._MOST], self._waiting[self._MOST :]
+            failed = False
             try:
-                _tidy(functools.partial(audit.append, [event for event, _, _ in group]))
-            except Exception as error:
+                work = functools.partial(audit.append, [event for event, _ in group])
+                await loop.run_in_executor(self._thread, _tidy, work)
+            except Exception:
                 log.exception("%d audit events could not be written", len(group))
-                failed = error
-            by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-            for _, loop, durable in group:
-                by_loop.setdefault(loop, []).append(durable)
-            for loop, waiting in by_loop.items():
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(_settle, waiting, failed)
+                failed = True
+            for _, durable in group:
+                if not durable.done():
+                    if failed:
+                        durable.set_exception(RuntimeError("the audit log cannot be written"))
+                    else:
+                        durable.set_result(None)
+        self._writing = None
 
 
-def _settle(waiting: list[asyncio.Future[None]], failed: Exception | None) -> None:
-    for durable in waiting:
-        if durable.done():
-            continue
-        if failed is None:
-            durable.set_result(None)
-        else:
-            durable.set_exception(RuntimeError("the audit log cannot be written"))
+def _event(fact: Fact, arguments: str) -> Event:
+    who = fact.principal
+    return Event(
+        kind=_KINDS[fact.kind],
+        tenant_id=who.tenant_id,
+        user_id=who.user_id,
+        client=who.client,
+        run_id=fact.run_id,
+        provider=fact.provider_id,
+        connection_id=fact.connection_id,
+        tool=fact.tool,
+        args_hmac=arguments,
+        intent_id=fact.intent.id if fact.intent else None,
+        detail=fact.detail,
+    )
 
 
 _KINDS = {
@@ -465,7 +455,7 @@ class Runtime:
         await self.endpoint.aclose()
         await self.egress.aclose()
         await asyncio.to_thread(self.bridge.close)
-        await asyncio.to_thread(self.journal.close)
+        await self.journal.aclose()
         _close_connections()
 
 

@@ -151,7 +151,7 @@ def failure_of(reply: RawReply, *, now: datetime) -> ToolError | None:
         case _, HTTPStatus.FORBIDDEN | HTTPStatus.PAYMENT_REQUIRED | HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS:
             failure = Forbidden("The provider does not allow this account to do that.")
         case _, HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
-            failure = NotFound("The provider has no such thing, or not for this account.")
+            failure = NotFound("The provider has no such thing, or not for this account: check names and ids.")
         case _, HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.TOO_EARLY:
             failure = Unavailable(f"The provider did not work on the request ({status}); try again.")
         case 4, _:

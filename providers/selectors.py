@@ -40,6 +40,8 @@ def _spec(slug: str, api_base: str, overrides: tuple[tuple[str, str | tuple[str,
     if api_base:
         spec = spec.rebased(api_base)
     changed: dict[str, Any] = dict(overrides)
+    if "identify_url" in changed:  # somebody else's "who am I", most likely OpenID Connect's
+        changed["subject_fields"] = ("sub", *spec.oauth.subject_fields)
     return replace(spec, oauth=replace(spec.oauth, **changed))
 
 

@@ -150,6 +150,9 @@ _LENGTHS = ((60, "minute", 3_600), (3_600, "hour", 2 * 86_400), (86_400, "day", 
 """Seconds of each unit, its name, and the seconds from which on the next one reads better."""
 _HIDDEN = {"Cf", "Cn", "Co", "Cs"}
 _GAPS = {"Cc", "Zl", "Zp", "Zs"}
+_HARMLESS = re.compile(
+    r"(?!.*www\.)[\w(][\w .,;'()+@%&=*!?$|~^{}\"-]*(?::(?!/)[\w .,;'()+@%&=*!?$|~^{}\"-]*)*", re.IGNORECASE
+)
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _AUTOLINK = re.compile(r"\w[\w+.-]*:/{2,}|\bwww\.(?=\w)", re.IGNORECASE)
 _TAG = re.compile(r"<([A-Za-z/!?][^<>]*)>")
@@ -165,6 +168,8 @@ def clean(foreign: str, limit: int = 120) -> str:
     stay readable but lose their force.
     """
     line = foreign[:_LONGEST]
+    if _HARMLESS.fullmatch(line):  # as most titles are; the rest of this costs eight times as much
+        return cut(" ".join(line.split()), limit)
     if not line.isprintable():
         line = _ANSI.sub("", line)
         kinds = ((char, unicodedata.category(char)) for char in line)

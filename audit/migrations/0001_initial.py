@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             name='AuditEvent',
             fields=[
                 ('seq', models.BigAutoField(primary_key=True, serialize=False)),
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False)),
                 ('at', models.DateTimeField()),
                 ('tenant_id', models.UUIDField()),
                 ('kind', models.CharField(max_length=48)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
+
+from pydantic_core import to_json
 
 from metaagent.agent.types import Citation
 from providers.spec import Json, Result, ToolSpec
@@ -37,7 +38,7 @@ def cite(tool: ToolSpec, result: Result) -> tuple[Citation, ...]:
 def document(tool: ToolSpec, args: Json, result: Result) -> bytes:
     """The full result as a JSON document that can be read on its own."""
     body = {"tool": tool.name, "arguments": args, "text": result.text, "data": result.data}
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return to_json(body)
 
 
 def abilities(title: str, about: str, tools: Sequence[ToolSpec], closest: Iterable[ToolSpec]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
-from metaagent.agent.types import Admission, Fact, Principal
+from metaagent.agent.types import Admission, Fact, Intent, Principal
 from providers.spec import Api, ProviderSpec
 
 
@@ -65,7 +65,7 @@ class Links(Protocol):
 class Audit(Protocol):
     """The append-only log. A call that cannot be recorded does not happen."""
 
-    async def intent(self, fact: Fact) -> UUID:
+    async def intent(self, fact: Fact) -> Intent:
         """Record what is about to happen; returns when it is durable."""
 
     async def outcome(self, fact: Fact) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
-from uuid import UUID
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
@@ -15,7 +14,7 @@ from jsonschema.exceptions import best_match
 from metaagent.agent import gate
 from metaagent.agent.failures import AskInvalid, CapabilityMiss, Failure, NeedsAuth, ProviderUnavailable, RateLimited
 from metaagent.agent.ports import AccessToken, Audit, Dial, NoToken, Progress, Tokens
-from metaagent.agent.types import Admission, ConnectionRef, Fact, Principal
+from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Principal
 from providers.errors import (
     BadArguments,
     EgressDenied,
@@ -73,7 +72,7 @@ class Toolbox:
         )
         intent = await self.audit.intent(fact)
         began = time.perf_counter()
-        before = replace(self.spent)
+        before = self.spent.requests, self.spent.bytes_in
         try:
             result = await self._invoke(tool, args)
         except BaseException as error:
@@ -114,15 +113,15 @@ class Toolbox:
         self,
         fact: Fact,
         kind: Literal["tool.done", "tool.failed"],
-        intent: UUID,
+        intent: Intent,
         began: float,
-        before: Spent,
+        before: tuple[int, int],
         **detail: str | int,
     ) -> None:
         stated = {
             "ms": round((time.perf_counter() - began) * 1_000),
-            "requests": self.spent.requests - before.requests,
-            "bytes_in": self.spent.bytes_in - before.bytes_in,
+            "requests": self.spent.requests - before[0],
+            "bytes_in": self.spent.bytes_in - before[1],
             **detail,
         }
         await self.audit.outcome(replace(fact, kind=kind, intent=intent, detail=stated))

@@ -128,6 +128,15 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Intent:
+    """An intent that is on record; its outcome names it."""
+
+    id: UUID
+    fingerprint: str
+    """The keyed hash of the arguments."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """Something the log must know: what, by whom, through which connection. `arguments` leave only as a keyed hash."""
 
@@ -138,7 +147,7 @@ class Fact:
     connection_id: UUID | None = None
     tool: str = ""
     arguments: Mapping[str, Json] | None = None
-    intent: UUID | None = None
+    intent: Intent | None = None
     detail: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 

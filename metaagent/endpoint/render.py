@@ -49,7 +49,9 @@ def answer_result(answer: Answer) -> types.CallToolResult:
 
 def failure_result(failure: Failure) -> types.CallToolResult:
     """The form every client understands: an error result with the facts in text and structured content."""
-    body = {"text": failure.message, "telemetryId": failure.telemetry_id, "error": failure.payload()}
+    body: dict[str, Any] = {"text": failure.message, "error": failure.payload()}
+    if failure.telemetry_id:  # none when the arguments were refused before there was a run
+        body["telemetryId"] = failure.telemetry_id
     text = types.TextContent(type="text", text=failure.message)
     return types.CallToolResult(content=[text], structured_content=body, is_error=True)
 

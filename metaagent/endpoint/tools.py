@@ -115,7 +115,7 @@ def _sentence(wrong: ValidationError) -> str:
     first = wrong.errors(include_input=False, include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])[:100]
     if first["type"] == "missing":
-        return f"{where} is missing."
+        return f"{where} is missing. Say in plain words what you want to know."
     if first["type"] == "extra_forbidden":
         known = _Options if where.startswith("options.") else _Arguments
         return f"{where} is not known here. Known: {', '.join(known.model_fields)}."

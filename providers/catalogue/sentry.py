@@ -528,7 +528,7 @@ async def release_details(api: Api, args: Args) -> Result:
         f"{'Released' if at(row, 'dateReleased') else 'Created'} {ago(release.made, now)}"
         + (f" for {', '.join(projects[:5])}" if projects else ""),
         f"Deployed to {where} {ago(deployed, now)}" if where else "No deploy is recorded",
-        f"{plural(release.new_issues, 'new issue')}, first seen in it",
+        f"{plural(release.new_issues, 'issue')} first seen in it",
         f"{plural(count, 'commit')} by {', '.join(people[:5]) or 'unknown people'}"
         if count
         else "No commits are recorded",
@@ -658,12 +658,12 @@ class _Comparison:
         health, before = self.health, self.health_before
         counted = f"{plural(health.sessions, 'session')} of {plural(health.users, 'user')} in the last 30 days"
         facts = [
-            f"Released {ago(self.release.made, now)}"
+            f"{'Released' if at(self.release.row, 'dateReleased') else 'Created'} {ago(self.release.made, now)}"
             + (f", {_length_between(self.release, self.previous)}after {self.previous.name}" if self.previous else ""),
             _say_rate("sessions", health.session_rate, before.session_rate),
             _say_rate("users", health.user_rate, before.user_rate),
             counted if health.sessions else "No sessions were recorded for it",
-            plural(self.release.new_issues, "new issue")
+            plural(max(self.release.new_issues, self.new.total), "new issue")
             + (f", against {self.previous.new_issues:,} in {self.previous.name}" if self.previous else ""),
         ]
         return [

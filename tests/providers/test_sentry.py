@@ -426,7 +426,7 @@ async def test_what_is_in_a_release(api: FakeApi, version: str) -> None:
         "Release **checkout@2.4.0**\n"
         "- Created 4 hours ago for checkout\n"
         "- Deployed to production 4 hours ago\n"
-        "- 14 new issues, first seen in it\n"
+        "- 14 issues first seen in it\n"
         "- 2 commits by Ada Byrne\n"
         "Commits:\n"
         "- `a1b2c3d` Charge in cents (Ada Byrne)\n"
@@ -448,7 +448,7 @@ async def test_a_worse_release_is_called_worse_with_what_changed(api: FakeApi) -
     result = await call(api, "release_health")
     assert result.text.startswith(
         "**checkout@2.4.0** looks worse than checkout@2.3.9, the release before it.\n"
-        "- Released 4 hours ago, 47 hours after checkout@2.3.9\n"
+        "- Created 4 hours ago, 47 hours after checkout@2.3.9\n"
         "- Crash-free sessions: 96.4%, down 2.9 points from 99.3%\n"
         "- Crash-free users: 96.4%, down 2.9 points from 99.3%\n"
         "- 12,400 sessions of 3,100 users in the last 30 days\n"
