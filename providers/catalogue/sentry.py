@@ -663,7 +663,7 @@ class _Comparison:
             _say_rate("sessions", health.session_rate, before.session_rate),
             _say_rate("users", health.user_rate, before.user_rate),
             counted if health.sessions else "No sessions were recorded for it",
-            plural(max(self.release.new_issues, self.new.total), "new issue")
+            plural(self.release.new_issues or self.new.total, "new issue")
             + (f", against {self.previous.new_issues:,} in {self.previous.name}" if self.previous else ""),
         ]
         return [
