@@ -213,7 +213,7 @@ TOOL_CALLS_PER_ASK = env.number("TOOL_CALLS_PER_ASK", 24, least=1)
 ASK_DEADLINE_S = env.number("ASK_DEADLINE_S", 35, least=1, most=600)
 ANSWER_TOKENS = env.number("ANSWER_TOKENS", 800, least=100, most=8_000)
 RESULT_TTL_S = env.number("RESULT_TTL_S", 3_600, least=60)
-RESULT_STORE_BYTES = env.number("RESULT_STORE_BYTES", 33_554_432, least=1_048_576)
+RESULT_STORE_BYTES = env.number("RESULT_STORE_BYTES", 16_777_216, least=1_048_576)
 """Memory for full results when there is no Redis."""
 CONNECT_WAIT_S = env.number("CONNECT_WAIT_S", 20, most=25)
 """How long a client's retry waits for a connection that is being made (MCP elicitation)."""

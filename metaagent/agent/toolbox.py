@@ -147,6 +147,8 @@ class Toolbox:
 
 def check_arguments(tool: ToolSpec, args: Mapping[str, Json]) -> None:
     """Hold arguments to the tool's schema. Raises: AskInvalid, naming the argument and what it should be."""
+    if _surely_fit(tool, args):
+        return
     problem = best_match(_validator(tool).iter_errors(dict(args)))
     if problem is None:
         return
@@ -155,6 +157,40 @@ def check_arguments(tool: ToolSpec, args: Mapping[str, Json]) -> None:
     raise AskInvalid(
         f"options.args does not fit {tool.name}{f' at {where}' if where else ''}: {why}. It takes: {signature(tool)}."
     )
+
+
+_TYPES = {"string": str, "integer": int, "boolean": bool}
+_SAYS_NOTHING = frozenset({"type", "description", "default", "title"})
+"""Keywords that hold no further rule once the type is right."""
+
+
+def _surely_fit(tool: ToolSpec, args: Mapping[str, Json]) -> bool:
+    """True without a doubt: every argument known, of a plain type, and within bounds that need no validator.
+
+    Most calls are such, and the validator costs them more than anything else that is decided about them.
+    """
+    return tool.required <= args.keys() and all(
+        (schema := tool.params.get(name)) is not None
+        and type(value) is _TYPES.get(schema.get("type"))
+        and all(_within(rule, bound, value) for rule, bound in schema.items() if rule not in _SAYS_NOTHING)
+        for name, value in args.items()
+    )
+
+
+def _within(rule: str, bound: Json, value: Json) -> bool:
+    match rule:
+        case "minLength":
+            return bool(len(value) >= bound)
+        case "maxLength":
+            return bool(len(value) <= bound)
+        case "minimum":
+            return bool(value >= bound)
+        case "maximum":
+            return bool(value <= bound)
+        case "enum":
+            return bool(value in bound)
+        case _:
+            return False
 
 
 def signature(tool: ToolSpec) -> str:
