@@ -171,7 +171,7 @@ def _surely_fit(tool: ToolSpec, args: Mapping[str, Json]) -> bool:
     """
     return tool.required <= args.keys() and all(
         (schema := tool.params.get(name)) is not None
-        and type(value) is _TYPES.get(schema.get("type"))
+        and type(value) is _TYPES.get(str(schema.get("type")))
         and all(_within(rule, bound, value) for rule, bound in schema.items() if rule not in _SAYS_NOTHING)
         for name, value in args.items()
     )

@@ -62,8 +62,10 @@ def build(
         on_call_tool=handlers.call_tool,
         on_list_resources=handlers.list_resources,
         on_read_resource=handlers.read_resource,
-        get_tool_input_schema=tools.input_schema,
+        get_tool_input_schema=tools.headers_schema,
     )
+    # What the SDK puts there is its tracing, which costs each call and reports to nobody until telemetry is set up.
+    server.middleware.clear()
     security = RequestStateSecurity(keys=list(state_keys), ttl=600, bind_principal=_bound_principal)
     server.middleware.append(RequestStateBoundary(security, default_audience=NAME))
     return server
