@@ -17,7 +17,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from django.conf import settings
 
 from providers.egress import EgressPolicy, GuardedTransport
-from providers.errors import Unavailable
+from providers.errors import ToolError, Unavailable
 from providers.spec import OAuthSpec
 from vault.tokens import AnswerRefused, TokenSet, read_token_answer
 
@@ -106,6 +106,16 @@ def revoke(client: Client, *, token: str, hint: str) -> None:
     status, _ = _post(client, client.spec.revoke_url, body)
     if status != 200:  # noqa: PLR2004 - RFC 7009 §2.2
         raise Unavailable("The provider did not confirm that the token was revoked.")
+
+
+def discard(client: Client, tokens: TokenSet) -> bool:
+    """Kill tokens nobody will use. False when the provider did not confirm it; then they simply expire."""
+    kind = "refresh_token" if tokens.refresh else "access_token"
+    try:
+        revoke(client, token=tokens.refresh or tokens.access, hint=kind)
+    except (ToolError, AnswerRefused):
+        return False
+    return True
 
 
 def identify(spec: OAuthSpec, *, access_token: str) -> Identity:

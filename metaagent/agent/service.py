@@ -92,10 +92,7 @@ class Agent:
 
     async def sees(self, principal: Principal, provider_id: str) -> bool:
         """Whether this principal is shown the provider's tool."""
-        admission = await self._ports.admissions.admit(principal, provider_id)
-        if admission is not None and not gate.visible(admission):
-            admission = await self._ports.admissions.admit(principal, provider_id, fresh=True)
-        return admission is not None and gate.visible(admission)
+        return await self._visible(principal, provider_id) is not None
 
     async def connected(self, principal: Principal, provider_id: str) -> bool:
         """Whether an ask would find a usable connection now."""
@@ -159,12 +156,17 @@ class Agent:
     async def _admitted(
         self, principal: Principal, provider_id: str, ask: Ask, sticky: UUID | None, *, fresh: bool
     ) -> tuple[Admission, ConnectionRef | Failure]:
-        admission = await self._ports.admissions.admit(principal, provider_id, fresh=fresh)
-        if admission is not None and not gate.visible(admission) and not fresh:
-            admission = await self._ports.admissions.admit(principal, provider_id, fresh=True)
-        if admission is None or not gate.visible(admission):
+        admission = await self._visible(principal, provider_id, fresh=fresh)
+        if admission is None:
             raise ExportHidden
         return admission, gate.choose(admission, account_id=ask.account_id, sticky=sticky)
+
+    async def _visible(self, principal: Principal, provider_id: str, *, fresh: bool = False) -> Admission | None:
+        """What this principal is shown; before it is hidden from them it is read afresh."""
+        admission = await self._ports.admissions.admit(principal, provider_id, fresh=fresh)
+        if admission is not None and not gate.visible(admission) and not fresh:
+            return await self._visible(principal, provider_id, fresh=True)
+        return admission if admission is not None and gate.visible(admission) else None
 
     async def _work(self, toolbox: Toolbox, ask: Ask) -> Answer:
         match ask.mode:

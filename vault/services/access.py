@@ -311,9 +311,8 @@ def _outcome(row: SealedTokenSet, intent: Event, kind: EventKind, **detail: str 
 
 def _revoke_quietly(row: SealedTokenSet, fresh: TokenSet) -> None:
     try:
-        client = client_of(row.connection.installation)
-        oauth.revoke(
-            client, token=fresh.refresh or fresh.access, hint="refresh_token" if fresh.refresh else "access_token"
-        )
-    except (ToolError, AnswerRefused, Unreadable):
+        discarded = oauth.discard(client_of(row.connection.installation), fresh)
+    except Unreadable:
+        discarded = False
+    if not discarded:
         log.warning("a token that came too late could not be revoked, connection %s", row.connection_id)

@@ -227,7 +227,7 @@ def _take(
     try:
         identity = oauth.identify(spec.oauth, access_token=tokens.access)
     except (AnswerRefused, ToolError):
-        _drop(client, tokens)
+        oauth.discard(client, tokens)
         _event(link, EventKind.EXCHANGE_FAILED, intent, code="identity_unknown")
         raise Stopped(Stop.IDENTITY_UNKNOWN, spec) from None
     return _store(attempt, spec, tokens, identity, intent, now=now)
@@ -285,16 +285,6 @@ def _store(
 
 def _arrival(connection: Connection, spec: ProviderSpec, link: ConnectLink) -> Arrival:
     return Arrival(connection, spec, tuple(scope for scope in link.scopes if scope not in connection.scopes))
-
-
-def _drop(client: oauth.Client, tokens: TokenSet) -> None:
-    """Tokens nobody will use are killed at the provider; if that fails they simply expire."""
-    try:
-        oauth.revoke(
-            client, token=tokens.refresh or tokens.access, hint="refresh_token" if tokens.refresh else "access_token"
-        )
-    except (ToolError, AnswerRefused):
-        return
 
 
 def _verifier_context(attempt: ConnectAttempt) -> dict[str, str]:
