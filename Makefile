@@ -55,5 +55,5 @@ bench: .venv/dev  ## measure against the bare SDK server, one JSON object a line
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: .venv/dev  ## resolve requirements/*.in anew
-	@for f in product dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	@for f in product aws gcp dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url requirements/$$f.in -o requirements/$$f.txt; done

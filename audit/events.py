@@ -42,6 +42,21 @@ class EventKind(StrEnum):
     TOOL_FAILED = "tool.call.failed"
     ASK_DENIED = "ask.gate.denied"
     ASK_ANSWERED = "ask.work.answered"
+    TOKEN_IMPORTED = "token.import.done"  # noqa: S105 - the name of an event
+    ACCOUNT_DEFAULT = "connection.default.done"
+    ACCOUNT_LABELLED = "connection.label.done"
+    CONSENT_ASKED = "consent.ask.done"
+    CONSENT_GIVEN = "consent.give.done"
+    CONSENT_DECLINED = "consent.give.refused"
+    CONSENT_WITHDRAWN = "consent.withdraw.done"
+    CONSENT_USED = "consent.use.done"
+    TENANT_CLOSED = "tenant.close.done"
+    TENANT_REMOVED = "tenant.remove.done"
+    ROTATE_INTENT = "vault.rotate.intent"
+    ROTATE_DONE = "vault.rotate.done"
+    REWRAP_DONE = "vault.rewrap.done"
+    SHRED_INTENT = "vault.shred.intent"
+    SHRED_DONE = "vault.shred.done"
     EXPORTED = "audit.export.done"
 
 

@@ -30,6 +30,12 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["tenant_id", "-seq"], name="audit_tenant_seq"),
             models.Index(fields=["tenant_id", "run_id"], name="audit_tenant_run"),
+            # Partial: the events of tool calls, which are by far the most, cost nothing here.
+            models.Index(
+                fields=["connection_id", "-seq"],
+                name="audit_token_versions",
+                condition=models.Q(kind__in=["token.refresh.done", "connect.exchange.done", "token.import.done"]),
+            ),
         ]
 
     def __str__(self) -> str:

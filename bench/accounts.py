@@ -17,7 +17,7 @@ from providers import catalogue  # noqa: E402 - see above
 from providers.services import install  # noqa: E402 - see above
 from tenants import services  # noqa: E402 - see above
 from vault.models import Connection, SealedTokenSet  # noqa: E402 - see above
-from vault.services.access import seal_tokens  # noqa: E402 - see above
+from vault.services.sealed import grant_of, seal_tokens  # noqa: E402 - see above
 from vault.tokens import TokenSet  # noqa: E402 - see above
 
 _PROVIDER = "sentry"
@@ -48,13 +48,14 @@ def make() -> None:
                 scopes=sorted(spec.oauth.scopes),
                 is_default=True,
                 connected_at=now,
+                grant=grant_of(installed),
             )
-            tokens = TokenSet(f"token-of-{t}-{p}", f"refresh-of-{t}-{p}", now + timedelta(days=1), None)
+            tokens = TokenSet(f"token-of-{t}-{p}", f"refresh-of-{t}-{p}", 86_400, None)
             SealedTokenSet.objects.create(
                 connection=connection,
-                expires_at=tokens.expires_at,
+                expires_at=now + timedelta(days=1),
                 refreshed_at=now,
-                **seal_tokens(connection, tokens, version=1),
+                **seal_tokens(connection, tokens, version=1, grant=grant_of(installed)),
             )
             print(json.dumps({"path": f"/mcp/{tenant.slug}/{_PROVIDER}", "key": key}))
 

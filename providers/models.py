@@ -26,11 +26,22 @@ class Installation(models.Model):
         SOFT = "soft"
         STRICT = "strict"
 
+    class ConsentChoice(models.TextChoices):
+        """When people are asked before the provider is used in their name (`spec.ConsentPolicy`)."""
+
+        NEVER = "never"
+        FIRST_USE = "first_use"
+        WRITES = "writes"
+        ALWAYS = "always"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="installations")
     slug = models.CharField(max_length=32, validators=[PROVIDER_SLUG])
     source = models.CharField(max_length=10, choices=Source.choices, default=Source.CATALOGUE)
     exposure = models.CharField(max_length=6, choices=ExposureChoice.choices, default=ExposureChoice.SOFT)
+    consent = models.CharField(max_length=9, choices=ConsentChoice.choices, default=ConsentChoice.NEVER)
+    connect_url = models.URLField(max_length=500, blank=True)
+    """Where people connect when the OAuth flow is run elsewhere and its tokens are imported; empty: here."""
     enabled = models.BooleanField(default=True)
     client_id = models.CharField(max_length=300, blank=True)
     api_base = models.CharField(max_length=300, blank=True)

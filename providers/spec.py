@@ -26,6 +26,19 @@ class Effect(StrEnum):
     DESTRUCTIVE = "destructive"
 
 
+class ConsentPolicy(StrEnum):
+    """When a person is asked before a provider is used in their name, per installation."""
+
+    NEVER = "never"
+    """Connecting was consent enough."""
+    FIRST_USE = "first_use"
+    """Once per connection, client and effect."""
+    WRITES = "writes"
+    """Reading is free; changing something needs a standing consent."""
+    ALWAYS = "always"
+    """Every ask, each time."""
+
+
 class Exposure(StrEnum):
     """What a client sees of a provider before it is connected: `soft` shows the tool, `strict` hides it."""
 
@@ -75,7 +88,7 @@ class Api(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Page:
     """One page of the provider that a result came from; becomes a citation."""
 
     title: str
@@ -89,7 +102,7 @@ class Result:
 
     data: Json
     text: str
-    sources: tuple[Source, ...] = ()
+    sources: tuple[Page, ...] = ()
 
 
 Invoke: TypeAlias = Callable[[Api, Args], Awaitable[Result]]
@@ -149,16 +162,64 @@ class OAuthSpec:
     """What a plain connect asks for; the least that makes the read tools work."""
     scope_words: Mapping[str, str] = field(default_factory=dict)
     """What each scope allows, in words for the connect page."""
-    client_auth: Literal["client_secret_post", "client_secret_basic", "none"] = "client_secret_post"
+    client_auth: Literal["client_secret_post", "client_secret_basic", "secret_as_user", "none"] = "client_secret_post"
+    """How the client proves itself at the token endpoint; `secret_as_user`: HTTP Basic with the secret as user name."""
     authorize_params: Mapping[str, str] = field(default_factory=dict)
+    """Sent besides the standard ones, such as `access_type=offline`."""
     resource: str | None = None
     """RFC 8707 resource sent with every request when given."""
+    pkce: bool = True
+    """S256 with every round trip. False only where a provider is known to refuse the parameter."""
+
+    # --- Scopes
+    scope_param: str = "scope"
+    """The parameter scopes are asked with."""
+    scope_separator: str = " "
+    """Between scopes in a request; empty where the provider takes none (they are set on the application there)."""
+    granted_separator: str = " "
+    """Between scopes in an answer."""
+    unlisted_scopes: frozenset[str] = frozenset()
+    """Scopes that are granted without being named in the answer, such as `offline_access`."""
+
+    # --- The token endpoint
+    token_body: Literal["form", "json"] = "form"  # noqa: S105 - an encoding
+    token_path: tuple[str, ...] = ()
+    """Where in the answer the token object stands, such as ("authed_user",)."""
+    ok_field: str = ""
+    """A member that must be true in the answer; a 200 without it is an error (Slack's `ok`)."""
+    dead_grant_errors: frozenset[str] = frozenset({"invalid_grant"})
+    """Error codes, with any status, that mean the grant is over. Nothing else ends a connection."""
+    lifetime_s: int | None = None
+    """How long an access token lives when the answer does not say; None: as long as the one before, or five minutes."""
+
+    # --- Refreshing
+    rotation: bool = True
+    """A refresh retires the refresh token. False: presenting it again is harmless, whatever came of the first time."""
+    reuse_leeway_s: int = 0
+    """How long after a rotation the old refresh token may be presented again."""
+    grant_lifetime_s: int | None = None
+    """After which time a person has to connect again, however often it was refreshed."""
+    grant_idle_s: int | None = None
+    """How long a grant lives without a refresh."""
+
+    # --- Whose account it is
+    identity: Literal["who_am_i", "id_token", "answer"] = "who_am_i"
+    """Where it is learnt: from `identify_url`, from the ID token, or from the token answer itself."""
     identify_url: str | None = None
     """A "who am I" address that answers JSON for the new access token."""
     subject_fields: tuple[str, ...] = ("sub", "id")
-    """Where in that answer the identity that never changes stands; the first present wins."""
+    """Where the identity that never changes stands, as dotted paths; the first present wins."""
     label_fields: tuple[str, ...] = ("email", "preferred_username", "username", "name", "login")
     """Where a name for people stands; the first present wins."""
+
+    # --- Revoking (RFC 7009 unless said otherwise)
+    revoke_style: Literal["rfc7009", "token_only", "bearer", "json_basic"] = "rfc7009"
+    """`token_only`: without client credentials; `bearer`: called with the token itself; `json_basic`: DELETE with
+    HTTP Basic and `{"access_token": …}` to a `revoke_url` that holds `{client_id}`."""
+    revoke_kinds: tuple[Literal["refresh", "access"], ...] = ("refresh", "access")
+    """Which tokens are presented, in this order."""
+    one_grant: bool = False
+    """All tokens of one person and client are one grant: revoking an old one ends a new one too."""
 
 
 @dataclass(frozen=True, kw_only=True)

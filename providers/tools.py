@@ -11,7 +11,7 @@ from typing import TypeAlias
 from urllib.parse import quote, urlsplit
 
 from providers.errors import BadArguments, Unavailable
-from providers.spec import Api, Args, Invoke, Json, Result, Source
+from providers.spec import Api, Args, Invoke, Json, Page, Result
 
 Row: TypeAlias = Mapping[str, Json]
 """One JSON object of a provider's answer."""
@@ -260,7 +260,7 @@ def get(
     needs: tuple[str, ...],
     pick: tuple[str, ...],
     say: Callable[[Row], str],
-    source: Callable[[str, Row], Source],
+    source: Callable[[str, Row], Page],
 ) -> Invoke:
     """A tool that fetches one object: arguments named in `template` go into the path, the others into the query.
 
@@ -282,7 +282,7 @@ def listing(
     needs: tuple[str, ...],
     pick: tuple[str, ...],
     say: Callable[[Row], str],
-    source: Callable[[str, Row, Args], Source],
+    source: Callable[[str, Row, Args], Page],
     fixed: Mapping[str, Json] | None = None,
     most: int = 5,
 ) -> Invoke:

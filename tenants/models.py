@@ -21,6 +21,8 @@ class Tenant(models.Model):
     slug = models.CharField(max_length=40, unique=True, validators=[SLUG])
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    """From when on nobody may do anything here; its rows go once its tokens are dead at their providers."""
 
     def __str__(self) -> str:
         return self.slug

@@ -40,6 +40,7 @@ class ClientSecret(models.Model):
     """The OAuth client secret of an Installation, sealed."""
 
     installation = models.OneToOneField(Installation, on_delete=models.CASCADE, related_name="client_secret")
+    key = models.ForeignKey(TenantKey, on_delete=models.RESTRICT, related_name="+")
     sealed = models.BinaryField()
 
     def __str__(self) -> str:
@@ -64,10 +65,17 @@ class Connection(models.Model):
     owner = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="connections")
     account_id = models.CharField(max_length=300)
     account_label = models.CharField(max_length=200)
+    """What the provider calls the account."""
+    name = models.CharField(max_length=80, blank=True)
+    """What its owner calls it, if they gave it a name."""
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.READY)
     reason = models.CharField(max_length=40, blank=True)
     scopes = models.JSONField(default=list)
     is_default = models.BooleanField(default=False)
+    grant = models.CharField(max_length=64, blank=True)
+    """What the tokens were issued for and may be sent to (`vault.services.sealed.grant_of`), when they were issued."""
+    grant_ends_at = models.DateTimeField(null=True)
+    """When the provider ends the grant whatever we do, where it has said so."""
     epoch = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
     connected_at = models.DateTimeField()
@@ -89,7 +97,17 @@ class Connection(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.account_label} ({self.status})"
+        return f"{self.label} ({self.status})"
+
+    @property
+    def label(self) -> str:
+        """What people call the account."""
+        return self.name or self.account_label
+
+    @property
+    def shared(self) -> bool:
+        """Owned by the tenant as a whole."""
+        return self.owner_id is None
 
 
 class SealedTokenSet(models.Model):
@@ -97,18 +115,78 @@ class SealedTokenSet(models.Model):
 
     connection = models.OneToOneField(Connection, on_delete=models.CASCADE, primary_key=True, related_name="tokens")
     version = models.PositiveIntegerField(default=1)
+    key = models.ForeignKey(TenantKey, on_delete=models.RESTRICT, related_name="+")
     access = models.BinaryField()
     refresh = models.BinaryField(null=True)
     expires_at = models.DateTimeField(null=True)
+    """None when there is no refresh token and the provider did not say: used until it is refused."""
     refreshed_at = models.DateTimeField()
     refresh_owner = models.UUIDField(null=True)
+    """The audit intent of the refresh that claimed this version, or that wrote it."""
     lease_until = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     """Presentations of this version's refresh token whose outcome is not known."""
+    failures = models.PositiveSmallIntegerField(default=0)
+    """Refreshes in a row that the provider could not serve."""
     retry_after = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"tokens of {self.connection_id}, version {self.version}"
+
+
+class Revocation(models.Model):
+    """Tokens nobody uses any more, sealed as they were, until the provider has confirmed that they are dead."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="revocations")
+    key = models.ForeignKey(TenantKey, on_delete=models.RESTRICT, related_name="+")
+    version = models.PositiveIntegerField()
+    grant = models.CharField(max_length=64)
+    access = models.BinaryField()
+    refresh = models.BinaryField(null=True)
+    intent_id = models.UUIDField()
+    """The audit intent its outcome belongs to."""
+    by = models.UUIDField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_at = models.DateTimeField()
+    """When it is tried next; in the future also while somebody is trying."""
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["next_at"], name="revocation_next")]
+
+    def __str__(self) -> str:
+        return f"revocation of {self.connection_id}, version {self.version}"
+
+
+class Consent(models.Model):
+    """A person's permission for an effect on a connection, for one client: first a question, then perhaps given."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="consents")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="consents")
+    client = models.CharField(max_length=80)
+    effect = models.CharField(max_length=11)
+    """`providers.spec.Effect`."""
+    once = models.CharField(max_length=64, blank=True)
+    """Digest of the one ask it is for; empty: it stands until it ends or is withdrawn."""
+    tool = models.CharField(max_length=80, blank=True)
+    """The tool that asked, when it is for one ask."""
+    asked_at = models.DateTimeField()
+    answer_until = models.DateTimeField()
+    given_at = models.DateTimeField(null=True)
+    declined_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    used_at = models.DateTimeField(null=True)
+    withdrawn_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "user", "connection"], name="consent_of_user")]
+
+    def __str__(self) -> str:
+        return f"consent {self.id} to {self.effect}"
 
 
 class ConnectLink(models.Model):
@@ -120,6 +198,10 @@ class ConnectLink(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     installation = models.ForeignKey(Installation, on_delete=models.CASCADE, related_name="+")
     scopes = models.JSONField(default=list)
+    connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, related_name="+")
+    """The account that is to be renewed or allowed more; None: any."""
+    shared = models.BooleanField(default=False)
+    """Connects for the tenant as a whole; only its administrators may open it."""
     client = models.CharField(max_length=80, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()

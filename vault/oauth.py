@@ -6,7 +6,6 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import lru_cache
 
 import httpx2
@@ -77,7 +76,7 @@ def authorize_url(client: Client, *, scopes: Sequence[str], state: str, verifier
     )
 
 
-def exchange_code(client: Client, *, code: str, verifier: str, now: datetime) -> TokenSet:
+def exchange_code(client: Client, *, code: str, verifier: str) -> TokenSet:
     """Trade the code for tokens. Raises: AnswerRefused, ToolError."""
     body = prepare_token_request(
         "authorization_code",
@@ -88,14 +87,14 @@ def exchange_code(client: Client, *, code: str, verifier: str, now: datetime) ->
         **_resource(client),
     )
     status, answer = _post(client, client.spec.token_url, body)
-    return read_token_answer(status, answer, now=now)
+    return read_token_answer(status, answer)
 
 
-def refresh(client: Client, *, refresh_token: str, now: datetime) -> TokenSet:
+def refresh(client: Client, *, refresh_token: str) -> TokenSet:
     """Trade the refresh token for new tokens, in one presentation. Raises: AnswerRefused, ToolError."""
     body = prepare_token_request("refresh_token", "", refresh_token=refresh_token, **_resource(client))
     status, answer = _post(client, client.spec.token_url, body)
-    return read_token_answer(status, answer, now=now)
+    return read_token_answer(status, answer)
 
 
 def revoke(client: Client, *, token: str, hint: str) -> None:

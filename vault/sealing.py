@@ -45,6 +45,11 @@ def active_key(tenant_id: UUID) -> DataKey:
     return _open_key(row or _make_key(tenant_id))
 
 
+def bound_seal(key: DataKey, tenant_id: UUID, plaintext: bytes, context: Context) -> bytes:
+    """Encrypt with a key that was looked up a moment ago."""
+    return key.seal(plaintext, _bound(tenant_id, context))
+
+
 def bound_open(key: DataKey, tenant_id: UUID, blob: bytes, context: Context) -> bytes:
     """Decrypt with a key that was looked up a moment ago. Raises: Unreadable."""
     return key.open(blob, _bound(tenant_id, context))

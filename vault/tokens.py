@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any, NoReturn, TypeGuard
 
+from providers.spec import OAuthSpec
+
 _CHARS = re.compile(r"[\x21-\x7e]{1,16384}")
-_LEAST_S, _MOST_S, _UNSTATED_S = 30, 31_536_000, 300
-"""Bounds of a stated lifetime, and what an unstated one is taken for: short, never infinite."""
+_LEAST_S, _MOST_S, _UNSTATED_S = 1, 31_536_000, 300
+"""Bounds of a stated lifetime, and what an unstated one is taken for: short, never endless."""
 
 
 class AnswerRefused(Exception):
@@ -52,12 +53,24 @@ class TokenSet:
 
     access: str = field(repr=False)
     refresh: str | None = field(repr=False)
-    expires_at: datetime
+    lifetime_s: int | None
+    """How long the access token lives, or None when the answer did not say."""
     scopes: tuple[str, ...] | None
     """As granted, or None when the answer did not say (then: as asked, RFC 6749 §5.1)."""
 
+    def lives_s(self, spec: OAuthSpec, *, before: int | None = None, renewable: bool) -> int | None:
+        """For how many seconds the access token is taken to be good; None: until it is refused.
 
-def read_token_answer(status: int, body: bytes, *, now: datetime) -> TokenSet:
+        An unstated lifetime is the provider's usual one, else as long as the token `before`, else short: never endless
+        while there is a refresh token.
+        """
+        for known in (self.lifetime_s, spec.lifetime_s, before):
+            if known is not None:
+                return known
+        return _UNSTATED_S if renewable else None
+
+
+def read_token_answer(status: int, body: bytes) -> TokenSet:
     """Read a token endpoint's answer strictly.
 
     Raises: AnswerRefused with `invalid_grant` when the grant is dead, `unavailable` when trying again may help,
@@ -79,7 +92,7 @@ def read_token_answer(status: int, body: bytes, *, now: datetime) -> TokenSet:
     return TokenSet(
         access=access,
         refresh=refresh,
-        expires_at=now + timedelta(seconds=_lifetime(answer.get("expires_in"))),
+        lifetime_s=_lifetime(answer.get("expires_in")),
         scopes=tuple(re.split(r"[ ,]+", scope.strip())) if scope and scope.strip() else None,
     )
 
@@ -104,10 +117,10 @@ def _is_token(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _CHARS.fullmatch(value) is not None
 
 
-def _lifetime(value: object) -> int:
+def _lifetime(value: object) -> int | None:
     """Seconds, within bounds. A number in a string is common; a word, a negative or a fraction of nonsense is not."""
     if value is None:
-        return _UNSTATED_S
+        return None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12:  # noqa: PLR2004 - no lifetime is longer
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:

@@ -12,7 +12,7 @@ from functools import partial
 from providers import tools
 from providers.errors import BadArguments, NotFound, Unavailable
 from providers.series import Series
-from providers.spec import Api, Args, Effect, Json, OAuthSpec, Producer, ProviderSpec, Result, Source, ToolSpec
+from providers.spec import Api, Args, Effect, Json, OAuthSpec, Page, Producer, ProviderSpec, Result, ToolSpec
 from providers.tools import (
     SHOWN,
     Row,
@@ -143,7 +143,7 @@ class _Issues:
     def lines(self, now: datetime, *, first: bool = False) -> list[str]:
         return [_say_issue(row, now, first=first) for row in self.rows]
 
-    def sources(self, api: Api, org: str) -> tuple[Source, ...]:
+    def sources(self, api: Api, org: str) -> tuple[Page, ...]:
         return tuple(_issue_source(api, org, row) for row in self.rows[:SHOWN])
 
 
@@ -200,14 +200,14 @@ def _name(issue: Row) -> str:
     return clean(text_at(issue, "shortId") or text_at(issue, "id"), 60)
 
 
-def _issue_source(api: Api, org: str, row: Row) -> Source:
+def _issue_source(api: Api, org: str, row: Row) -> Page:
     page = page_url(api.web_base, text_at(row, "permalink"))
     url = page or api.web_base + path(_PAGE + "issues/{id}/", org=org, id=text_at(row, "id"))
-    return Source(f"{_name(row)}: {clean(text_at(row, 'title'), 80)}", url, _name(row))
+    return Page(f"{_name(row)}: {clean(text_at(row, 'title'), 80)}", url, _name(row))
 
 
-def _search_source(api: Api, org: str) -> Source:
-    return Source("Issues", api.web_base + path(_PAGE + "issues/", org=org))
+def _search_source(api: Api, org: str) -> Page:
+    return Page("Issues", api.web_base + path(_PAGE + "issues/", org=org))
 
 
 def _say_issue(row: Row, now: datetime, *, first: bool) -> str:
@@ -481,9 +481,9 @@ async def _release(api: Api, org: str, version: str) -> _Release:
         return _as_release((await api.get(path(_RELEASE, org=org, version=found.version))).data)
 
 
-def _release_source(api: Api, org: str, release: _Release) -> Source:
+def _release_source(api: Api, org: str, release: _Release) -> Page:
     url = api.web_base + path(_PAGE + "releases/{version}/", org=org, version=release.version)
-    return Source(f"Release {release.name}", url, release.name)
+    return Page(f"Release {release.name}", url, release.name)
 
 
 def _say_release(release: _Release, now: datetime) -> str:
@@ -671,7 +671,7 @@ class _Comparison:
             *_issue_list("New in it, the ones with the most events first:", self.new, now),
         ]
 
-    def sources(self, api: Api, org: str) -> tuple[Source, ...]:
+    def sources(self, api: Api, org: str) -> tuple[Page, ...]:
         releases = [release for release in (self.release, self.previous) if release]
         return (*(_release_source(api, org, release) for release in releases), *self.new.sources(api, org)[:_BRIEF])
 
@@ -784,8 +784,8 @@ async def _by_project(api: Api, org: str, hours: int) -> dict[str, int]:
     return {text_at(group, "by", "project"): whole_at(group, "totals", "sum(quantity)") for group in groups}
 
 
-def _stats_source(api: Api, org: str) -> Source:
-    return Source("Error counts", api.web_base + path(_PAGE + "stats/", org=org))
+def _stats_source(api: Api, org: str) -> Page:
+    return Page("Error counts", api.web_base + path(_PAGE + "stats/", org=org))
 
 
 async def error_counts(api: Api, args: Args) -> Result:
@@ -947,7 +947,7 @@ TOOLS = (
             needs=("id", "slug"),
             pick=("id", "slug", "name", "dateCreated", "status.id"),
             say=_say_organization,
-            source=lambda web, row, _: Source(
+            source=lambda web, row, _: Page(
                 clean(text_at(row, "name") or text_at(row, "slug"), 60),
                 web + path(_PAGE + "issues/", org=text_at(row, "slug")),
                 text_at(row, "slug"),
@@ -974,7 +974,7 @@ TOOLS = (
             needs=("id", "slug"),
             pick=("id", "slug", "name", "platform", "dateCreated", "firstEvent", "isMember"),
             say=_say_project,
-            source=lambda web, row, args: Source(
+            source=lambda web, row, args: Page(
                 clean(text_at(row, "name") or text_at(row, "slug"), 60),
                 web + path(_PAGE + "projects/{project}/", org=args["org"], project=text_at(row, "slug")),
                 text_at(row, "slug"),
@@ -1250,7 +1250,7 @@ TOOLS = (
             needs=("id",),
             pick=("id", "name", "username", "email"),
             say=_say_person,
-            source=lambda web, _: Source("Your Sentry account", f"{web}/settings/account/details/"),
+            source=lambda web, _: Page("Your Sentry account", f"{web}/settings/account/details/"),
         ),
         scopes=frozenset({_READ_ORG}),
         asks=(

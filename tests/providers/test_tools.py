@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from providers import tools
 from providers.errors import BadArguments, Unavailable
-from providers.spec import Json, Reply, Source
+from providers.spec import Json, Page, Reply
 from tests.providers.fake_api import FakeApi
 
 NOW = datetime(2026, 11, 23, 14, 20, tzinfo=UTC)
@@ -222,7 +222,7 @@ async def test_a_listing_reads_every_page_and_cites_its_rows() -> None:
         needs=("id",),
         pick=("id",),
         say=lambda row: f"thing {row['id']}",
-        source=lambda web, row, args: Source(str(row["id"]), f"{web}/{args['org']}/{row['id']}/"),
+        source=lambda web, row, args: Page(str(row["id"]), f"{web}/{args['org']}/{row['id']}/"),
     )
     result = await invoke(api, {"org": "acme", "kind": "a"})
     assert result.data == [{"id": 1}, {"id": 2}, {"id": 3}]
@@ -244,8 +244,8 @@ async def test_one_object_is_picked_and_put_into_words() -> None:
         needs=("id",),
         pick=("id", "name"),
         say=lambda row: f"You are {row['name']}.",
-        source=lambda web, _: Source("You", web),
+        source=lambda web, _: Page("You", web),
     )
     result = await invoke(api, {})
     assert (result.data, result.text) == ({"id": "1", "name": "Ada"}, "You are Ada.")
-    assert result.sources == (Source("You", "https://sentry.io"),)
+    assert result.sources == (Page("You", "https://sentry.io"),)

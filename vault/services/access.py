@@ -21,9 +21,10 @@ from audit.events import Event, EventKind
 from providers.errors import ToolError, Unavailable
 from tenants import standing
 from vault import oauth, sealing
-from vault.crypto import DataKey, Unreadable
+from vault.crypto import Context, DataKey, Unreadable
 from vault.models import Connection, SealedTokenSet, Status
 from vault.services.clients import client_of
+from vault.services.sealed import open_token, seal_tokens, token_context
 from vault.tokens import AccessToken, AnswerRefused, TokenSet
 
 __all__ = ["Reconnect", "SealedAccess", "Unreadable", "access", "damaged", "give_up", "sealed_with"]
@@ -52,6 +53,7 @@ class SealedAccess:
     connection_id: UUID
     tenant_id: UUID
     version: int
+    context: Context = field(repr=False)
     renew_at: datetime
     """From when on it is not used without asking the database."""
     blob: bytes = field(repr=False)
@@ -59,30 +61,8 @@ class SealedAccess:
 
     def open(self) -> AccessToken:
         """The token, as a value that does not print. Raises: Unreadable; then call `damaged`."""
-        context = token_context(self.connection_id, "access", self.version)
-        return AccessToken(sealing.bound_open(self.key, self.tenant_id, self.blob, context).decode(), self.version)
-
-
-def token_context(connection_id: UUID, name: str, version: int) -> dict[str, str]:
-    """What a sealed token is bound to besides its tenant and key."""
-    return {"row": str(connection_id), "field": f"{name}_token", "version": str(version)}
-
-
-def seal_tokens(
-    connection: Connection, tokens: TokenSet, *, version: int, keep_refresh: str | None = None
-) -> dict[str, bytes | None]:
-    """Both ciphertexts of a TokenSet for one version. A provider that sends no new refresh token keeps the old one."""
-    refresh = tokens.refresh or keep_refresh
-    return {
-        "access": sealing.seal(
-            connection.tenant_id, tokens.access.encode(), token_context(connection.pk, "access", version)
-        ),
-        "refresh": sealing.seal(
-            connection.tenant_id, refresh.encode(), token_context(connection.pk, "refresh", version)
-        )
-        if refresh
-        else None,
-    }
+        plain = sealing.bound_open(self.key, self.tenant_id, self.blob, self.context)
+        return AccessToken(plain.decode(), self.version)
 
 
 def sealed_with(connection: Connection, row: SealedTokenSet, key: DataKey) -> SealedAccess:
@@ -91,6 +71,9 @@ def sealed_with(connection: Connection, row: SealedTokenSet, key: DataKey) -> Se
         connection_id=connection.pk,
         tenant_id=connection.tenant_id,
         version=row.version,
+        context=token_context(
+            connection, "access", row.version, grant=connection.grant, renewable=row.refresh is not None
+        ),
         renew_at=row.expires_at - _margin(row) if row.expires_at else datetime.now(UTC),
         blob=bytes(row.access),
         key=key,
@@ -191,14 +174,12 @@ def _refresh(row: SealedTokenSet, intent: Event) -> SealedAccess:
         # Everything that can fail on our side fails before the refresh token is spent.
         client = client_of(connection.installation)
         sealing.active_key(connection.tenant_id)
-        old = sealing.open_sealed(
-            connection.tenant_id, row.refresh or b"", token_context(connection.pk, "refresh", row.version)
-        ).decode()
+        old = open_token(connection, row, "refresh")
     except Unreadable:
         raise _unreadable(row) from None
     close_old_connections()
     try:
-        fresh = oauth.refresh(client, refresh_token=old, now=datetime.now(UTC))
+        fresh = oauth.refresh(client, refresh_token=old)
     except AnswerRefused as refused:
         return _refused(row, intent, refused.code)
     except ToolError as broken:
@@ -218,9 +199,9 @@ def _store(row: SealedTokenSet, intent: Event, fresh: TokenSet, old: str) -> Sea
         )
         ours = SealedTokenSet.objects.filter(pk=row.pk, version=row.version, refresh_owner=row.refresh_owner)
         stored = alive.first() is not None and ours.update(
-            **seal_tokens(connection, fresh, version=version, keep_refresh=old),
+            **seal_tokens(connection, fresh, version=version, grant=connection.grant, keep_refresh=old),
             version=version,
-            expires_at=fresh.expires_at,
+            expires_at=now + timedelta(seconds=fresh.lifetime_s or 300),
             refreshed_at=now,
             refresh_owner=None,
             lease_until=None,

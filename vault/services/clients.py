@@ -20,8 +20,9 @@ def set_secret(*, installation: Installation, secret: str | None) -> None:
     if secret is None:
         ClientSecret.objects.filter(installation=installation).delete()
         return
-    sealed = sealing.seal(installation.tenant_id, secret.encode(), _context(installation))
-    ClientSecret.objects.update_or_create(installation=installation, defaults={"sealed": sealed})
+    key = sealing.active_key(installation.tenant_id)
+    sealed = sealing.bound_seal(key, installation.tenant_id, secret.encode(), _context(installation))
+    ClientSecret.objects.update_or_create(installation=installation, defaults={"key_id": key.id, "sealed": sealed})
 
 
 def client_of(installation: Installation) -> oauth.Client:

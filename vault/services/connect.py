@@ -29,8 +29,8 @@ from tenants.models import User
 from vault import links, oauth, sealing
 from vault.crypto import Unreadable
 from vault.models import ConnectAttempt, Connection, ConnectLink, SealedTokenSet, Status
-from vault.services.access import seal_tokens
 from vault.services.clients import client_of
+from vault.services.sealed import grant_of, seal_tokens
 from vault.tokens import AnswerRefused, TokenSet
 
 
@@ -220,7 +220,7 @@ def _take(
         raise Stopped(Stop.VAULT_CLOSED, spec) from None
     intent = _event(link, EventKind.EXCHANGE_INTENT)
     try:
-        tokens = oauth.exchange_code(client, code=code, verifier=verifier, now=now)
+        tokens = oauth.exchange_code(client, code=code, verifier=verifier)
     except (AnswerRefused, ToolError) as failed:
         _event(link, EventKind.EXCHANGE_FAILED, intent, code=getattr(failed, "code", "unavailable"))
         raise Stopped(Stop.EXCHANGE_FAILED, spec) from None
@@ -252,23 +252,26 @@ def _store(
         account_id=account_id,
         defaults={"account_label": identity.label, "connected_at": now},
     )
+    grant = grant_of(link.installation)
     granted = tokens.scopes if tokens.scopes is not None else tuple(link.scopes)
     Connection.objects.filter(pk=connection.pk).update(
         status=Status.READY,
         reason="",
         scopes=sorted(granted),
+        grant=grant,
         account_label=identity.label,
         connected_at=now,
         epoch=F("epoch") + (0 if created else 1),
     )
     old = SealedTokenSet.objects.filter(connection=connection).first()
     version = old.version + 1 if old else 1
+    lives = tokens.lives_s(spec.oauth, renewable=tokens.refresh is not None)
     SealedTokenSet.objects.update_or_create(
         connection=connection,
         defaults={
-            **seal_tokens(connection, tokens, version=version),
+            **seal_tokens(connection, tokens, version=version, grant=grant),
             "version": version,
-            "expires_at": tokens.expires_at,
+            "expires_at": now + timedelta(seconds=lives) if lives is not None else None,
             "refreshed_at": now,
             "refresh_owner": None,
             "lease_until": None,

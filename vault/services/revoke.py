@@ -11,11 +11,11 @@ from audit import services as audit
 from audit.events import Event, EventKind
 from providers.errors import ToolError
 from tenants import standing
-from vault import oauth, sealing
+from vault import oauth
 from vault.crypto import Unreadable
 from vault.models import Connection, SealedTokenSet, Status
-from vault.services.access import token_context
 from vault.services.clients import client_of
+from vault.services.sealed import fields_of, open_token
 
 
 def disconnect(*, connection: Connection, by: UUID | None) -> bool:
@@ -47,11 +47,8 @@ def disconnect(*, connection: Connection, by: UUID | None) -> bool:
 def _kill(connection: Connection, tokens: SealedTokenSet) -> None:
     """Both tokens, the refresh token first: it is the one that makes new ones."""
     client = client_of(connection.installation)
-    for name, blob in (("refresh", tokens.refresh), ("access", tokens.access)):
-        if blob is not None:
-            context = token_context(connection.pk, name, tokens.version)
-            token = sealing.open_sealed(connection.tenant_id, blob, context).decode()
-            oauth.revoke(client, token=token, hint=f"{name}_token")
+    for kind in fields_of(tokens):
+        oauth.revoke(client, token=open_token(connection, tokens, kind), hint=f"{kind}_token")
 
 
 def _event(

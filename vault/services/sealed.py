@@ -1,0 +1,114 @@
+"""Token sets at rest: what each ciphertext is bound to, and the two ways in and out of it.
+
+A token opens only in the row, for the version, owner and account it was sealed for, and only while what it may be
+sent to (`grant_of`) is what it was issued for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from providers import selectors as providers
+from providers.models import Installation
+from vault import sealing
+from vault.crypto import DataKey
+from vault.models import Connection, Revocation, SealedTokenSet
+from vault.tokens import TokenSet
+
+TokenField = Literal["access", "refresh"]
+
+
+def grant_of(installation: Installation) -> str:
+    """Digest of what tokens are issued for and sent to: client, resource, and the origins they travel to.
+
+    Origins only: a provider that moves its token endpoint on the same host logs nobody out.
+    """
+    spec = providers.spec_of(installation)
+    oauth = spec.oauth
+    facts = [
+        installation.client_id,
+        oauth.issuer or "",
+        oauth.resource or "",
+        *(_origin(url) for url in (oauth.token_url, oauth.revoke_url, spec.api_base)),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _origin(url: str | None) -> str:
+    parts = urlsplit(url or "")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def token_context(
+    connection: Connection, field: TokenField, version: int, *, grant: str, renewable: bool
+) -> dict[str, str]:
+    """What a sealed token is bound to besides its tenant and key.
+
+    `renewable` (there is a refresh token) binds the access token too, so that an emptied refresh token is noticed.
+    """
+    return {
+        "row": str(connection.pk),
+        "owner": str(connection.owner_id or "tenant"),
+        "account": connection.account_id,
+        "grant": grant,
+        "field": f"{field}_token",
+        "version": str(version),
+        "renewable": "yes" if renewable else "no",
+    }
+
+
+def seal_tokens(
+    connection: Connection, tokens: TokenSet, *, version: int, grant: str, keep_refresh: str | None = None
+) -> dict[str, Any]:
+    """The columns `key_id`, `access`, `refresh` for one version, all under one data key.
+
+    A provider that sends no new refresh token keeps the old one.
+    """
+    refresh = tokens.refresh or keep_refresh
+    key = sealing.active_key(connection.tenant_id)
+
+    def seal(field: TokenField, text: str) -> bytes:
+        context = token_context(connection, field, version, grant=grant, renewable=refresh is not None)
+        return sealing.bound_seal(key, connection.tenant_id, text.encode(), context)
+
+    return {
+        "key_id": key.id,
+        "access": seal("access", tokens.access),
+        "refresh": seal("refresh", refresh) if refresh is not None else None,
+    }
+
+
+def open_token(connection: Connection, row: SealedTokenSet | Revocation, field: TokenField) -> str:
+    """One token of a row, in plain text. Raises: vault.crypto.Unreadable."""
+    blob = row.access if field == "access" else row.refresh
+    context = token_context(
+        connection, field, row.version, grant=_grant(connection, row), renewable=row.refresh is not None
+    )
+    return sealing.open_sealed(connection.tenant_id, blob or b"", context).decode()
+
+
+def fields_of(row: SealedTokenSet | Revocation) -> tuple[TokenField, ...]:
+    """The tokens a row holds, the one that makes new ones first."""
+    return ("access",) if row.refresh is None else ("refresh", "access")
+
+
+def reseal(connection: Connection, row: SealedTokenSet | Revocation, key: DataKey) -> dict[str, Any]:
+    """The columns `key_id`, `access`, `refresh` of the same tokens and version under another data key.
+
+    Raises: vault.crypto.Unreadable.
+    """
+    columns: dict[str, Any] = {"key_id": key.id, "refresh": None}
+    for field in fields_of(row):
+        context = token_context(
+            connection, field, row.version, grant=_grant(connection, row), renewable=row.refresh is not None
+        )
+        plain = open_token(connection, row, field).encode()
+        columns[field] = sealing.bound_seal(key, connection.tenant_id, plain, context)
+    return columns
+
+
+def _grant(connection: Connection, row: SealedTokenSet | Revocation) -> str:
+    return row.grant if isinstance(row, Revocation) else connection.grant
