@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+from django.db.models import IntegerField, OuterRef, Subquery
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
+
+from audit.events import EventKind
 from audit.models import AuditEvent
 
 
@@ -33,3 +38,16 @@ def export(tenant_id: UUID) -> Iterator[dict[str, Any]]:
             "intent_id": str(event.intent_id) if event.intent_id else None,
             "detail": event.detail,
         }
+
+
+_STORED = (EventKind.REFRESH_DONE, EventKind.EXCHANGE_DONE, EventKind.TOKEN_IMPORTED)
+"""What says that a version of a connection's tokens was stored."""
+
+
+def token_version(connection: OuterRef | UUID) -> Subquery:
+    """The version of a connection's tokens that was last recorded, as an expression; NULL where none was.
+
+    A row restored from an older copy of the database is behind it.
+    """
+    stored = AuditEvent.objects.filter(connection_id=connection, kind__in=_STORED).order_by("-seq")
+    return Subquery(stored.annotate(version=Cast(KT("detail__version"), IntegerField())).values("version")[:1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import os
@@ -18,6 +19,7 @@ from django.conf import settings
 from django.urls import re_path
 
 from metaagent import wiring
+from metaagent.background import Embedded
 from metaagent.endpoint.app import Receive, Scope, Send, metadata
 
 runtime = wiring.build()
@@ -31,9 +33,14 @@ gc.set_threshold(5_000, 20, 50)
 
 async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
     """Nothing is needed to start; at the end what is in flight is finished and written."""
+    background = Embedded() if settings.BACKGROUND else None
     while True:
         message: Any = await receive()
+        if message["type"] == "lifespan.startup" and background:
+            background.start()
         if message["type"] == "lifespan.shutdown":
+            if background:
+                await asyncio.to_thread(background.stop)
             await runtime.aclose()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":

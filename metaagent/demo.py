@@ -61,7 +61,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The settings of this demo; nothing of the caller's own deployment leaks in."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "EGRESS_"))}
-        for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAULT_KEK", "ALLOWED_HOSTS"):
+        for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "VAULT_KEK", "ALLOWED_HOSTS"):
             ours.pop(name, None)
         return ours | {
             "DEBUG": "1",

@@ -121,7 +121,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.text("REDIS_URL")
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {"BACKEND": "metaagent.cache.RedisOrLocal", "LOCATION": REDIS_URL}
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}},
 }
@@ -193,9 +193,35 @@ USE_I18N = False
 # --- Vault
 
 VAULT_KEK = env.text("VAULT_KEK") or f"local:{VAR_DIR / 'vault.key'}"
+VAULT_KEK_OLD = env.words("VAULT_KEK_OLD")
+"""Keys that only unwrap what they once wrapped, until `vault_rewrap` has moved it."""
+VAULT_ADDR = env.text("VAULT_ADDR")
+VAULT_NAMESPACE = env.text("VAULT_NAMESPACE")
+VAULT_CACERT = env.text("VAULT_CACERT")
+"""HashiCorp Vault's, named as its own client names them; the token is read from VAULT_TOKEN when it is needed."""
+GCP_KMS_ENDPOINT = env.text("GCP_KMS_ENDPOINT", "https://cloudkms.googleapis.com")
 CONNECT_LINK_S = env.number("CONNECT_LINK_S", 600, least=30, most=600)
 """How long a connect link and an OAuth round trip may take."""
+CONSENT_ANSWER_S = env.number("CONSENT_ANSWER_S", 600, least=30, most=600)
+"""How long a person may take to answer a consent question, and how long a consent to one ask waits for that ask."""
+CONSENT_DAYS = env.number("CONSENT_DAYS", 90, least=1, most=366)
+"""How long a standing consent stands."""
 DATA_KEY_CACHE_S = env.number("DATA_KEY_CACHE_S", 300, most=300)
+
+# --- REST
+
+API_REQUESTS_PER_MINUTE = env.number("API_REQUESTS_PER_MINUTE", 120, least=1)
+"""Per client key."""
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.api.ClientKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["tenants.api.PerKey"],
+    "DEFAULT_THROTTLE_RATES": {"key": f"{API_REQUESTS_PER_MINUTE}/min"},
+    "DEFAULT_PARSER_CLASSES": ["tenants.api.StrictJson"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "tenants.problems.problem",
+    "UNAUTHENTICATED_USER": None,
+}
 
 # --- Agent and endpoint limits
 
@@ -217,6 +243,22 @@ RESULT_STORE_BYTES = env.number("RESULT_STORE_BYTES", 16_777_216, least=1_048_57
 """Memory for full results when there is no Redis."""
 CONNECT_WAIT_S = env.number("CONNECT_WAIT_S", 20, most=25)
 """How long a client's retry waits for a connection that is being made (MCP elicitation)."""
+
+# --- Background work
+
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or "memory://localhost"
+BACKGROUND = env.flag("BACKGROUND", default=True) and not env.text("CELERY_BROKER_URL")
+"""Whether the web process does the background work itself. With a broker, workers of their own do it."""
+SWEEP_EVERY_S = env.number("SWEEP_EVERY_S", 10, least=1, most=3_600)
+"""How often tokens that are to be revoked are looked for."""
+CELERY_IMPORTS = ["vault.tasks"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_POOL, CELERY_WORKER_CONCURRENCY = "threads", 4
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = CELERY_BEAT_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # the default one keeps a file in the working directory
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {} if env.text("CELERY_BROKER_URL") else {"polling_interval": 0.5}
 
 # --- Outbound
 
@@ -247,6 +289,8 @@ LOGGING = {
             "anthropic",
             "mcp",
             "asyncio",
+            "celery",
+            "kombu",
             "uvicorn.access",
             "django.db.backends",
             "django.template",

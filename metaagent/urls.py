@@ -3,12 +3,14 @@
 from django.urls import include, path
 
 from metaagent import health
+from vault.api import ImportView
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("", include("tenants.urls")),
     path("", include("vault.urls")),
+    path("api/v1/tenants/<slug:tenant>/connections/", ImportView.as_view(), name="import"),
 ]
 
 handler404 = "tenants.views.not_found"

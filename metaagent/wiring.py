@@ -10,7 +10,7 @@ import hmac
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,20 +28,24 @@ from audit.events import Event, EventKind
 from audit.fingerprint import fingerprint, tenant_key
 from metaagent.agent.ports import AccessToken, MeteredApi, NoToken
 from metaagent.agent.service import Agent, Limits, Ports
-from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Principal
+from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Principal, Question, StandingConsent
 from metaagent.endpoint import server
 from metaagent.endpoint.app import Front, McpEndpoint
 from metaagent.endpoint.tools import AskDefaults
 from providers import selectors as providers
 from providers.client import ApiClient
 from providers.egress import Egress, EgressPolicy
-from providers.spec import Exposure, ProviderSpec
+from providers.spec import ConsentPolicy, Effect, Exposure, Json, ProviderSpec
 from tenants import keys, standing
 from tenants import selectors as tenants
+from vault import links
 from vault import selectors as vault
-from vault.services import access, connect
+from vault.services import access, connect, consent
 
 log = logging.getLogger(__name__)
+
+_LAST_MOMENT_S = 0.2
+"""A token this near its end might not be good any more when it reaches the provider."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -203,6 +207,20 @@ def _principal(standing: tenants.KeyStanding | None) -> tuple[Principal | None, 
     return who, standing.expires_at
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An access token in memory, and until when it is good by this process's own stopwatch."""
+
+    token: AccessToken
+    renew_at: float
+    usable_until: float
+
+    @classmethod
+    def of(cls, sealed: access.SealedAccess, began: float) -> Opened:
+        """Open what was read after `began`. Raises: access.Unreadable."""
+        return cls(sealed.open(), began + sealed.renew_in_s, began + sealed.usable_s - _LAST_MOMENT_S)
+
+
 class Standing:
     """Admissions and tokens: one trip reads a person's installations, connections and sealed tokens together."""
 
@@ -211,12 +229,13 @@ class Standing:
         bridge: Bridge,
         watch: Watch,
         admissions: Remembered[tuple[UUID, UUID], dict[str, Admission]],
-        opened: Remembered[UUID, tuple[datetime, AccessToken]],
+        opened: Remembered[UUID, Opened],
     ) -> None:
         self._bridge = bridge
         self._watch = watch
         self._admissions = admissions
         self._opened = opened
+        self._asking: dict[tuple[UUID, int | None], asyncio.Task[AccessToken]] = {}
 
     async def exports(self, principal: Principal, *, fresh: bool = False) -> Sequence[Admission]:
         """Every provider the tenant exports, with this person's connections."""
@@ -230,10 +249,11 @@ class Standing:
         tenant_id, user_id = principal.tenant_id, principal.user_id
 
         async def fill(stamp: tuple[int, int]) -> dict[str, Admission]:
+            began = time.monotonic()
             admissions, sealed = await self._bridge.quick(lambda: _admissions(tenant_id, user_id))
             for token in sealed:
                 with contextlib.suppress(access.Unreadable):  # then the call that needs it finds out, and records it
-                    self._opened.put(token.connection_id, (token.renew_at, token.open()), stamp)
+                    self._opened.put(token.connection_id, Opened.of(token, began), stamp)
             return admissions
 
         return await self._admissions.read((tenant_id, user_id), fill, fresh=fresh)
@@ -241,22 +261,45 @@ class Standing:
     async def access_token(self, connection_id: UUID, *, rejected: AccessToken | None = None) -> AccessToken:
         """A usable token. Raises: NoToken, providers.errors.Unavailable."""
         version = rejected.version if rejected else None
-        if kept := await self._opened.get(connection_id):
-            renew_at, token = kept
-            if renew_at > datetime.now(UTC) and token.version != version:
-                return token
+        if (kept := await self._opened.get(connection_id)) and kept.token.version != version:
+            now = time.monotonic()
+            if now < kept.renew_at:
+                return kept.token
+            if now < kept.usable_until:
+                self._ask(connection_id, None, ahead=True)
+                return kept.token
         self._opened.drop(connection_id)
+        return await asyncio.shield(self._ask(connection_id, version, ahead=False))
+
+    def _ask(self, connection_id: UUID, version: int | None, *, ahead: bool) -> asyncio.Task[AccessToken]:
+        """Ask the vault; all who ask the same at the same time share one thread."""
+        key = (connection_id, version)
+        task = self._asking.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._token(connection_id, version, ahead=ahead))
+            self._asking[key] = task
+            task.add_done_callback(lambda done: self._asked(key, done))
+        return task
+
+    def _asked(self, key: tuple[UUID, int | None], task: asyncio.Task[AccessToken]) -> None:
+        del self._asking[key]
+        if not task.cancelled():
+            task.exception()  # looked at: a renewal ahead of time has nobody who waits for it
+
+    async def _token(self, connection_id: UUID, version: int | None, *, ahead: bool) -> AccessToken:
         stamp = await self._watch.stamp()
+        began = time.monotonic()
         try:
-            sealed = await self._bridge.slow(lambda: access.access(connection_id, rejected=version))
-            token = sealed.open()
+            sealed = await self._bridge.slow(lambda: access.access(connection_id, rejected=version, ahead=ahead))
+            opened = Opened.of(sealed, began)
         except access.Reconnect as gone:
+            self._opened.drop(connection_id)
             raise NoToken(gone.reason) from None
         except access.Unreadable:
             lost = await self._bridge.slow(lambda: access.damaged(connection_id, version=sealed.version))
             raise NoToken(lost.reason) from None
-        self._opened.put(connection_id, (sealed.renew_at, token), stamp)
-        return token
+        self._opened.put(connection_id, opened, stamp)
+        return opened.token
 
     async def give_up(self, connection_id: UUID, rejected: AccessToken) -> None:
         """The connection needs a person."""
@@ -265,11 +308,14 @@ class Standing:
 
 
 def _admissions(tenant_id: UUID, user_id: UUID) -> tuple[dict[str, Admission], list[access.SealedAccess]]:
-    """Two queries: installations, and this person's connections with their sealed tokens."""
+    """Installations, and this person's connections with their sealed tokens; what they consented to where it counts."""
     admissions: dict[str, Admission] = {}
     sealed: list[access.SealedAccess] = []
     rows = list(providers.installations(tenant_id))
     connections = vault.usable_by(tenant_id, user_id)
+    asking = any(row.consent != ConsentPolicy.NEVER for row in rows)
+    given = vault.consents_of(tenant_id, user_id, now=datetime.now(UTC)) if asking else []
+    consents = tuple(StandingConsent(c.connection_id, c.client, Effect(c.effect), c.until) for c in given)
     for row in rows:
         try:
             spec = providers.spec_of(row)
@@ -278,7 +324,15 @@ def _admissions(tenant_id: UUID, user_id: UUID) -> tuple[dict[str, Admission], l
             continue
         mine = [c for c in connections if c.installation_id == row.pk]
         sealed += [c.sealed for c in mine if c.sealed]
-        admissions[row.slug] = Admission(spec, row.pk, Exposure(row.exposure), tuple(map(_ref, mine)))
+        admissions[row.slug] = Admission(
+            spec,
+            row.pk,
+            Exposure(row.exposure),
+            tuple(map(_ref, mine)),
+            ConsentPolicy(row.consent),
+            consents,
+            row.connect_url,
+        )
     return admissions, sealed
 
 
@@ -389,7 +443,9 @@ class ConnectLinks:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
-    async def connect(self, principal: Principal, admission: Admission, scopes: Sequence[str]) -> str:
+    async def connect(
+        self, principal: Principal, admission: Admission, scopes: Sequence[str], connection_id: UUID | None
+    ) -> str:
         """A fresh link for this person."""
         return await self._bridge.quick(
             lambda: connect.offer(
@@ -398,7 +454,54 @@ class ConnectLinks:
                 installation_id=admission.installation_id,
                 slug=admission.provider.id,
                 scopes=scopes,
+                connection_id=connection_id,
                 client=principal.client,
+                now=datetime.now(UTC),
+            )
+        )
+
+
+class VaultConsents:
+    """Consent questions and answers over the vault."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    async def question(
+        self, principal: Principal, connection_id: UUID, effect: Effect, sent: Mapping[str, Json] | None
+    ) -> Question:
+        """The question to this person, and where they answer it."""
+        row = await self._bridge.quick(
+            lambda: consent.ask(
+                tenant_id=principal.tenant_id,
+                user_id=principal.user_id,
+                connection_id=connection_id,
+                client=principal.client,
+                effect=effect,
+                sent=sent,
+                now=datetime.now(UTC),
+            )
+        )
+        return Question(row.pk, links.consent_url(row.pk), row.declined_at is not None)
+
+    async def answered(self, principal: Principal, question_id: UUID) -> bool:
+        """Whether there is nothing left to wait for."""
+        return await self._bridge.quick(
+            lambda: consent.answered(consent_id=question_id, user_id=principal.user_id, now=datetime.now(UTC))
+        )
+
+    async def take(
+        self, principal: Principal, connection_id: UUID, sent: Mapping[str, Json], run_id: str
+    ) -> frozenset[Effect]:
+        """What was allowed for this ask, for one caller only."""
+        return await self._bridge.quick(
+            lambda: consent.take(
+                tenant_id=principal.tenant_id,
+                user_id=principal.user_id,
+                client=principal.client,
+                connection_id=connection_id,
+                sent=sent,
+                run_id=run_id,
                 now=datetime.now(UTC),
             )
         )
@@ -430,14 +533,17 @@ class LocalShared:
 class CacheShared:
     """The Shared port over Django's cache, for several processes with Redis."""
 
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
     async def load(self, key: str) -> bytes | None:
         """The value while it lasts."""
-        found: bytes | None = await cache.aget(key)
-        return found
+        found = await self._bridge.quick(lambda: cache.get(key))
+        return found if isinstance(found, bytes) else None
 
     async def store(self, key: str, value: bytes, *, ttl_s: int) -> None:
         """Keep it in Redis."""
-        await cache.aset(key, value, timeout=ttl_s)
+        await self._bridge.quick(lambda: cache.set(key, value, timeout=ttl_s))
 
 
 @dataclass(slots=True)
@@ -476,8 +582,9 @@ def build() -> Runtime:
         admissions=rights,
         tokens=rights,
         links=ConnectLinks(bridge),
+        consents=VaultConsents(bridge),
         audit=journal,
-        shared=CacheShared() if settings.REDIS_URL else LocalShared(settings.RESULT_STORE_BYTES),
+        shared=CacheShared(bridge) if settings.REDIS_URL else LocalShared(settings.RESULT_STORE_BYTES),
         dial=dial,
     )
     agent = Agent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -32,8 +33,18 @@ def spec_of(row: Installation) -> ProviderSpec:
     return _spec(row.slug, row.api_base, tuple(sorted((k, _frozen(v)) for k, v in row.overrides.items())))
 
 
+_FOR_ITSELF = frozenset({"openid", "profile", "email", "offline_access"})
+"""Scopes of OpenID Connect: they say whose account it is and keep it connected; no tool ever needs them."""
+
+
+def unneeded_scopes(spec: ProviderSpec, scopes: Iterable[str]) -> tuple[str, ...]:
+    """Those of `scopes` that no tool of this provider needs."""
+    needed = frozenset[str]().union(_FOR_ITSELF, spec.oauth.unlisted_scopes, *(tool.scopes for tool in spec.tools))
+    return tuple(sorted(set(scopes) - needed))
+
+
 @lru_cache(maxsize=4_096)
-def _spec(slug: str, api_base: str, overrides: tuple[tuple[str, str | tuple[str, ...]], ...]) -> ProviderSpec:
+def _spec(slug: str, api_base: str, overrides: tuple[tuple[str, Hashable], ...]) -> ProviderSpec:
     spec = catalogue.get(slug)
     if spec is None:
         raise LookupError(slug)
@@ -45,5 +56,6 @@ def _spec(slug: str, api_base: str, overrides: tuple[tuple[str, str | tuple[str,
     return replace(spec, oauth=replace(spec.oauth, **changed))
 
 
-def _frozen(value: str | list[str]) -> str | tuple[str, ...]:
-    return value if isinstance(value, str) else tuple(value)
+def _frozen(value: Any) -> Hashable:  # noqa: ANN401 - a column of JSON
+    """As fields of an OAuthSpec are, and as a cache can compare it."""
+    return tuple(value) if isinstance(value, list) else value

@@ -208,7 +208,7 @@ class OAuthSpec:
     identify_url: str | None = None
     """A "who am I" address that answers JSON for the new access token."""
     subject_fields: tuple[str, ...] = ("sub", "id")
-    """Where the identity that never changes stands, as dotted paths; the first present wins."""
+    """Where the identity that never changes stands, as dotted paths; the first present wins. `a+b` joins two."""
     label_fields: tuple[str, ...] = ("email", "preferred_username", "username", "name", "login")
     """Where a name for people stands; the first present wins."""
 

@@ -27,7 +27,13 @@ def key_standing(digest: str, *, now: datetime) -> KeyStanding | None:
     """Who a key speaks for at this moment: one narrow query over key, membership, user and tenant."""
     alive = Q(expires_at=None) | Q(expires_at__gt=now)
     row = (
-        ClientKey.objects.filter(alive, digest=digest, revoked_at=None, membership__user__is_active=True)
+        ClientKey.objects.filter(
+            alive,
+            digest=digest,
+            revoked_at=None,
+            membership__user__is_active=True,
+            membership__tenant__closed_at=None,
+        )
         .values_list(
             "id",
             "membership__tenant_id",
@@ -48,20 +54,26 @@ def client_name(client: str) -> str:
     return row.name if row else ""
 
 
-def tenant(slug: str) -> Tenant | None:
-    """The tenant with this slug."""
-    return Tenant.objects.filter(slug=slug).first()
+def tenant(slug: str, *, closed: bool = False) -> Tenant | None:
+    """The tenant with this slug; one that is being removed only when `closed` is said."""
+    found = Tenant.objects.filter(slug=slug).first()
+    return found if found is None or closed or found.closed_at is None else None
 
 
 def membership(tenant_id: UUID, user_id: UUID) -> Membership | None:
     """The live membership of a person in a tenant."""
-    return (
-        Membership.objects.select_related("tenant", "user")
-        .filter(tenant_id=tenant_id, user_id=user_id, user__is_active=True)
-        .first()
-    )
+    return _live().filter(tenant_id=tenant_id, user_id=user_id).first()
 
 
 def memberships_of(user: User) -> QuerySet[Membership]:
     """A person's memberships, in the order of their tenants' names."""
-    return Membership.objects.filter(user=user, user__is_active=True).select_related("tenant").order_by("tenant__name")
+    return _live().filter(user=user).order_by("tenant__name")
+
+
+def memberships(tenant_id: UUID) -> QuerySet[Membership]:
+    """A tenant's members, also those who cannot log in any more."""
+    return Membership.objects.filter(tenant_id=tenant_id).select_related("user").order_by("user__email")
+
+
+def _live() -> QuerySet[Membership]:
+    return Membership.objects.select_related("tenant", "user").filter(user__is_active=True, tenant__closed_at=None)

@@ -27,11 +27,24 @@ def create_tenant(*, slug: str, name: str, by: UUID | None) -> Tenant:
         tenant.clean_fields()
     except ValidationError as wrong:
         raise Refused(f"The slug “{slug[:60]}” cannot be used: {' '.join(wrong.messages)}") from None
-    if Tenant.objects.filter(slug=slug).exists():
-        raise Refused(f"There is a tenant “{slug}” already.")
+    if same := Tenant.objects.filter(slug=slug).first():
+        raise Refused(f"There is a tenant “{slug}” already{', which is being removed' if same.closed_at else ''}.")
     tenant.save()
     audit.record(EventKind.TENANT_CREATED, tenant_id=tenant.pk, user_id=by, slug=slug)
     return tenant
+
+
+@transaction.atomic
+def close_tenant(*, tenant: Tenant, now: datetime, by: UUID | None) -> bool:
+    """Nobody may do anything in this tenant any more. False when it was closed before.
+
+    Its connections are the vault's matter: see `vault.services.leave`.
+    """
+    if not Tenant.objects.filter(pk=tenant.pk, closed_at=None).update(closed_at=now):
+        return False
+    standing.changed()
+    audit.record(EventKind.TENANT_CLOSED, tenant_id=tenant.pk, user_id=by, slug=tenant.slug)
+    return True
 
 
 def create_user(*, email: str, name: str = "", password: str | None, operator: bool = False) -> User:
@@ -66,7 +79,10 @@ def add_member(*, tenant: Tenant, user: User, role: str, by: UUID | None) -> Mem
 
 @transaction.atomic
 def remove_member(*, membership: Membership, by: UUID | None) -> None:
-    """Take a person out of a tenant; their keys there die with the membership."""
+    """Take a person out of a tenant; their keys there die with the membership.
+
+    Their connections are the vault's matter: see `vault.services.leave`.
+    """
     audit.record(EventKind.MEMBER_REMOVED, tenant_id=membership.tenant_id, user_id=by, member=str(membership.user_id))
     membership.delete()
     standing.changed()

@@ -35,8 +35,7 @@ def login_page(request: HttpRequest) -> HttpResponse:
     user = authenticate(request, username=email, password=request.POST.get("password", "")[:4_096])
     if user is None:
         for counter in counters:
-            cache.add(counter, 0, timeout=_HOUR)
-            cache.incr(counter)
+            _count(counter)
         return _form(request, onward, "E-mail or password is not right. Try again.", email, status=401)
     login(request, user)
     return redirect(onward)
@@ -80,6 +79,15 @@ def _form(request: HttpRequest, onward: str, problem: str = "", email: str = "",
     return render(
         request, "registration/login.html", {"next": onward, "problem": problem, "email": email}, status=status
     )
+
+
+def _count(counter: str) -> None:
+    """One more. Between two caches, when Redis comes or goes, the counter may be gone: then it begins anew."""
+    cache.add(counter, 0, timeout=_HOUR)
+    try:
+        cache.incr(counter)
+    except ValueError:
+        cache.set(counter, 1, timeout=_HOUR)
 
 
 def _counter(kind: str, value: str) -> str:

@@ -8,16 +8,29 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 from django.core.exceptions import ImproperlyConfigured
 
-from vault.keyring import kek
+from vault.keyring import keks
+from vault.services import keys
 
 
 @register()
-def kek_is_usable(**_: Any) -> list[CheckMessage]:  # noqa: ANN401 - Django's signature
-    """The KEK opens, and its file is the owner's alone."""
+def keks_are_configured(**_: Any) -> list[CheckMessage]:  # noqa: ANN401 - Django's signature
+    """Each KEK is named well, what its adapter needs is installed, and a key file is its owner's alone."""
     try:
-        kek()
-    except (ImproperlyConfigured, OSError) as wrong:
+        keks()
+    except ImproperlyConfigured as wrong:
         return [Error(str(wrong), id="vault.E001")]
+    return []
+
+
+@register(deploy=True)
+def kek_answers(**_: Any) -> list[CheckMessage]:  # noqa: ANN401 - Django's signature
+    """The KEK wraps and unwraps, and binds to the context. The server asks the same when it starts."""
+    if keks_are_configured():
+        return []
+    try:
+        keys.require()
+    except ImproperlyConfigured as wrong:
+        return [Error(str(wrong), id="vault.E002")]
     return []
 
 

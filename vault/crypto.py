@@ -27,6 +27,14 @@ class Unreadable(Exception):
     """A blob that is not what its place says: moved, altered, cut, or sealed with another key."""
 
 
+class KeysUnavailable(Exception):
+    """The key encryption key cannot be used now: no answer, an error, no permission, or a key not configured here.
+
+    Says nothing about what is sealed, so nothing is ever marked or recorded as damaged because of it. The message is
+    ours, one sentence for operators.
+    """
+
+
 def canonical(context: Context) -> bytes:
     """The context as length-prefixed names and values in the order of the names: no two contexts are alike."""
     pieces = (piece.encode() for item in sorted(context.items()) for piece in item)
@@ -40,7 +48,7 @@ def new_key() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """One opened data key of a tenant."""
+    """One opened data key of a tenant. It does not print, and its cipher cannot be pickled or copied."""
 
     id: UUID
     cipher: AESGCM = field(repr=False)

@@ -2,109 +2,87 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import json
-import os
-import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from vault.crypto import Context, Unreadable, canonical, new_key
-
-_NONCE = 12
+from vault.crypto import Context, KeysUnavailable, Unreadable
 
 
 class Kek(Protocol):
-    """Wraps and unwraps data keys; `context` is authenticated by every implementation."""
+    """Wraps and unwraps data keys; `context` is authenticated by every implementation.
+
+    Two failures, never mixed up: `Unreadable` says that what was to be unwrapped is wrong, `KeysUnavailable` that it
+    is not known whether it is.
+    """
 
     @property
     def uri(self) -> str:
-        """The key new data keys are wrapped with; stored beside what it wrapped."""
+        """The key that wraps now."""
 
-    def wrap(self, key: bytes, context: Context) -> bytes:
-        """Encrypt a data key."""
+    def holds(self, uri: str) -> bool:
+        """Whether this is the one to unwrap what was wrapped with the key named `uri`. Raises: KeysUnavailable."""
 
-    def unwrap(self, uri: str, wrapped: bytes, context: Context) -> bytes:
-        """Decrypt a data key that was wrapped with the key named `uri`. Raises: Unreadable."""
-
-
-class LocalRing:
-    """Keys in one file: `{"primary": id, "keys": {id: base64}}`, readable by its owner only."""
-
-    def __init__(self, path: Path) -> None:
-        self._primary, keys = _load(path)
-        self._keys = {name: AESGCM(key) for name, key in keys.items()}
-
-    @property
-    def uri(self) -> str:
-        """`local:` and the id of the primary key."""
-        return f"local:{self._primary}"
-
-    def wrap(self, key: bytes, context: Context) -> bytes:
-        """AES-256-GCM with the context as associated data."""
-        nonce = os.urandom(_NONCE)
-        return nonce + self._keys[self._primary].encrypt(nonce, key, canonical(context))
+    def wrap(self, key: bytes, context: Context) -> tuple[str, bytes]:
+        """Encrypt a data key; gives also the URI to store beside it. Raises: KeysUnavailable."""
 
     def unwrap(self, uri: str, wrapped: bytes, context: Context) -> bytes:
-        """The key named in `uri` may be an older one of the ring."""
-        cipher = self._keys.get(uri.removeprefix("local:"))
-        if cipher is None:
-            raise Unreadable
-        try:
-            return cipher.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], canonical(context))
-        except InvalidTag:
-            raise Unreadable from None
-
-
-def _load(path: Path) -> tuple[str, dict[str, bytes]]:
-    """The primary key's id and all keys; made when there is no file. Raises: ImproperlyConfigured."""
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        _create(path)
-        mode = 0o600
-    if mode & 0o077:
-        raise ImproperlyConfigured(f"The key file {path.name} can be read by others. Run: chmod 600 {path}")
-    try:
-        ring = json.loads(path.read_text(encoding="utf-8"))
-        keys = {str(name): base64.b64decode(key, validate=True) for name, key in ring["keys"].items()}
-        primary = str(ring["primary"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        primary, keys = "", {}
-    if primary not in keys or any(len(key) != 32 for key in keys.values()):  # noqa: PLR2004 - AES-256
-        raise ImproperlyConfigured(f"The key file {path.name} is not a key ring. Restore it from its backup.")
-    return primary, keys
-
-
-def _create(path: Path) -> None:
-    """A new ring. Losing this file loses every token; the documentation says to back it up."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ring = {"primary": "k1", "keys": {"k1": base64.b64encode(new_key()).decode()}}
-    # Written aside and linked into place: of two processes starting together, exactly one file wins whole.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(fd, "w") as file:
-            json.dump(ring, file)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+        """Decrypt a data key that was wrapped with the key named `uri`. Raises: Unreadable, KeysUnavailable."""
 
 
 @lru_cache(maxsize=1)
+def keks() -> tuple[Kek, ...]:
+    """The deployment's KEKs: the one that wraps, then those of `VAULT_KEK_OLD`. Raises: ImproperlyConfigured."""
+    return _named("VAULT_KEK", settings.VAULT_KEK), *(_named("VAULT_KEK_OLD", old) for old in settings.VAULT_KEK_OLD)
+
+
 def kek() -> Kek:
-    """The deployment's KEK. Raises: ImproperlyConfigured, saying which setting is wrong."""
-    scheme, _, rest = settings.VAULT_KEK.partition(":")
-    if scheme == "local" and rest:
-        return LocalRing(Path(rest))
-    raise ImproperlyConfigured(f"VAULT_KEK={scheme}:… is not a key this version knows. Use local:<file>.")
+    """The one that wraps."""
+    return keks()[0]
+
+
+def unwrap(uri: str, wrapped: bytes, context: Context) -> bytes:
+    """Decrypt a data key with the KEK its URI names. Raises: Unreadable, KeysUnavailable.
+
+    Only KEKs of the settings are asked: otherwise whoever writes to the database could name a key of their own.
+    """
+    holding = [kek for kek in keks() if kek.holds(uri)]
+    if not holding:
+        raise KeysUnavailable(f"No KEK named {uri[:120]} is configured. Name it in VAULT_KEK_OLD.")
+    for last, one in enumerate(holding, start=1 - len(holding)):
+        try:
+            return one.unwrap(uri, wrapped, context)
+        except Unreadable:  # two key files may each have a key of that name
+            if last == 0:
+                raise
+    raise Unreadable
+
+
+def _named(setting: str, name: str) -> Kek:
+    """The KEK a setting names; its module is imported only now. Raises: ImproperlyConfigured."""
+    scheme, _, rest = name.partition(":")
+    match scheme if rest else "":
+        case "local":
+            from vault.keks.local import LocalRing  # noqa: PLC0415 - see above
+
+            return LocalRing(Path(rest), make=setting == "VAULT_KEK")
+        case "aws-kms":
+            from vault.keks.aws import AwsKms  # noqa: PLC0415 - see above
+
+            return AwsKms(rest)
+        case "gcp-kms":
+            from vault.keks.gcp import GcpKms  # noqa: PLC0415 - see above
+
+            return GcpKms(rest)
+        case "hashicorp":
+            from vault.keks.transit import Transit  # noqa: PLC0415 - see above
+
+            return Transit(rest)
+        case _:
+            raise ImproperlyConfigured(
+                f"{setting}={scheme[:20]}:… is not a key this version knows. "
+                "Use local:<file>, aws-kms:<arn>, gcp-kms:<resource> or hashicorp:<mount>/<key>."
+            )

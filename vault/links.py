@@ -25,6 +25,11 @@ def connect_url(slug: str, handle: str) -> str:
     return f"{settings.PUBLIC_URL}{reverse('connect', args=[slug])}?{urlencode({'link': handle})}"
 
 
+def consent_url(consent_id: object) -> str:
+    """Where a person answers a consent question. The id carries no authority: the page checks who opens it."""
+    return f"{settings.PUBLIC_URL}{reverse('consent', args=[consent_id])}"
+
+
 def callback_url(installation_id: object) -> str:
     """The redirect URI registered with the provider: one per installation, so that answers cannot be mixed up."""
     return f"{settings.PUBLIC_URL}{reverse('oauth_callback', args=[installation_id])}"

@@ -1,13 +1,28 @@
-"""What people read about connecting: what each scope allows, and why connecting stopped and what to do next."""
+"""What people read about connecting: what an account allows, what has become of it, why connecting stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from http import HTTPStatus
+from urllib.parse import urlencode, urlsplit
 
+from django.urls import reverse
+
+from providers import selectors as providers
+from providers.models import Installation
 from providers.spec import ProviderSpec
-from vault.services.connect import Stop, Stopped
+from tenants.models import Tenant
+from vault.models import Connection, ConnectLink, Status
+from vault.selectors import GivenConsent
+from vault.services import revoke
+from vault.services.accounts import ALIVE
+from vault.services.connect import Arrival, Opening, Stop, Stopped
+
+__all__ = ["ALIVE", "Entry", "Landing", "Offer", "Page", "Sheet", "entry", "in_words", "landing", "page_of", "sheet"]
+
+_SOON = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,14 @@ _PAGES: Mapping[Stop, Page] = {
         "This link belongs to a tenant that you are not a member of any more. Nothing was connected.",
         "If you should be one, ask its administrator to add you, then ask again in your client.",
     ),
+    Stop.NOT_ADMIN: Page(
+        HTTPStatus.FORBIDDEN,
+        "Only an administrator can connect this",
+        "This {provider} account is shared: everybody in the tenant can use it, and its administrators look after it. "
+        "Nothing was connected.",
+        "Ask an administrator of the tenant to connect it, or connect an account of your own from your connections "
+        "page.",
+    ),
     Stop.WRONG_BROWSER: Page(
         HTTPStatus.FORBIDDEN,
         "This is not where you began",
@@ -105,6 +128,24 @@ _PAGES: Mapping[Stop, Page] = {
         "Access to accounts is kept encrypted, and the key to it cannot be reached right now. Nothing was connected.",
         "Try again later. If it stays, tell your administrator.",
     ),
+    Stop.NOT_STORED: Page(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "{provider} could not be connected",
+        "You allowed it, but it could not be stored here, so the access was given up again. Nothing was connected.",
+        "Ask again in your client in a few minutes. If it stays, tell your administrator.",
+    ),
+    Stop.WORKING: Page(
+        HTTPStatus.ACCEPTED,
+        "{provider} is still being connected",
+        "You allowed it, and {provider} is taking its time to hand over the access.",
+        "Reload this page in a few seconds.",
+    ),
+    Stop.INTERRUPTED: Page(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Connecting {provider} was interrupted",
+        "This server stopped before {provider} had handed over the access. Nothing was connected.",
+        "Ask again in your client and open the fresh link it shows, or start from your connections page.",
+    ),
 }
 
 
@@ -116,3 +157,154 @@ def page_of(stopped: Stopped) -> Page:
 def in_words(spec: ProviderSpec, scopes: Iterable[str]) -> list[tuple[str, str]]:
     """Each scope with what it allows; a scope nobody described stands for itself."""
     return [(scope, spec.oauth.scope_words.get(scope, scope)) for scope in scopes]
+
+
+Words = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What the connect page says."""
+
+    link: ConnectLink
+    spec: ProviderSpec
+    again: Connection | None
+    """The account it is for, when it is for a given one."""
+    asked: Words
+    granted: Words
+    """What that account allows already."""
+    asking: str
+    """What its owner calls the client that asks; empty when they began here themselves."""
+
+    @property
+    def leaves_for(self) -> str:
+        """Where the button goes."""
+        return self.spec.oauth.authorize_url
+
+    @property
+    def host(self) -> str:
+        """The part of it that people look at."""
+        return urlsplit(self.leaves_for).netloc
+
+    @property
+    def upgrade(self) -> bool:
+        """The account works; it is only to allow more."""
+        return self.again is not None and self.again.status == Status.READY and bool(self.asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What the page after connecting says."""
+
+    connection: Connection
+    spec: ProviderSpec
+    missing: Words
+    lost: Words
+    instead_of: Connection | None
+    """The account it was meant for, when somebody else came."""
+
+    @property
+    def still_waits(self) -> bool:
+        """That account is not usable."""
+        return self.instead_of is not None and self.instead_of.status != Status.READY
+
+    @property
+    def again_url(self) -> str:
+        """Where to try once more for that account."""
+        return again_url(self.instead_of) if self.instead_of else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One account on the connections page."""
+
+    row: Connection
+    title: str
+    scopes: Words
+    unneeded: Words
+    """Granted, and needed by no tool."""
+    manages: bool
+    """The person may change it."""
+    several: bool
+    """There are others it could be the default among."""
+    consents: Sequence[tuple[GivenConsent, str]]
+    ends_at: datetime | None
+    """When it has to be connected again, once that is near."""
+    ended: str
+    """What has become of it, once it is disconnected."""
+
+    @property
+    def again_url(self) -> str:
+        """Where this very account is connected again."""
+        return again_url(self.row)
+
+    @property
+    def needed_url(self) -> str:
+        """The same without what nothing needs."""
+        return f"{self.again_url}&needed=1"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Something that could be connected."""
+
+    installation: Installation
+    tenant: Tenant
+    spec: ProviderSpec
+    shareable: bool
+    """The person may connect it for everybody."""
+
+
+def sheet(opening: Opening, *, asking: str) -> Sheet:
+    """The connect page of a link."""
+    spec = opening.spec
+    return Sheet(
+        link=opening.link,
+        spec=spec,
+        again=opening.link.connection,
+        asked=in_words(spec, opening.asked),
+        granted=in_words(spec, opening.granted),
+        asking=asking,
+    )
+
+
+def landing(arrival: Arrival) -> Landing:
+    """The page after connecting."""
+    spec = arrival.spec
+    return Landing(
+        connection=arrival.connection,
+        spec=spec,
+        missing=in_words(spec, arrival.missing),
+        lost=in_words(spec, arrival.lost),
+        instead_of=arrival.instead_of,
+    )
+
+
+def entry(
+    row: Connection,
+    *,
+    among: Iterable[Connection],
+    manages: bool,
+    consents: Sequence[tuple[GivenConsent, str]],
+    now: datetime,
+) -> Entry:
+    """One account, seen beside the others."""
+    spec = providers.spec_of(row.installation)
+    ends = row.grant_ends_at if row.status == Status.READY else None
+    return Entry(
+        row=row,
+        title=spec.title,
+        scopes=in_words(spec, row.scopes),
+        unneeded=in_words(spec, providers.unneeded_scopes(spec, row.scopes)),
+        manages=manages,
+        several=sum(c.installation_id == row.installation_id and c.status in ALIVE for c in among) > 1,
+        consents=consents,
+        ends_at=ends if ends is not None and ends < now + _SOON else None,
+        ended="" if row.status in ALIVE else revoke.in_words(row),
+    )
+
+
+def again_url(row: Connection) -> str:
+    """Where a given account is connected again."""
+    query = urlencode({"tenant": row.tenant.slug, "account": str(row.pk)})
+    return f"{reverse('connect', args=[row.installation.slug])}?{query}"

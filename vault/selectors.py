@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Min, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
 
+from audit import selectors as audit_log
+from tenants import selectors as tenants
+from tenants.models import Membership
 from vault import sealing
-from vault.crypto import DataKey, Unreadable, key_id
-from vault.models import Connection, SealedTokenSet, Status
+from vault.crypto import DataKey, KeysUnavailable, Unreadable, key_id
+from vault.models import Connection, Consent, Revocation, SealedTokenSet, Status
 from vault.services.access import SealedAccess, sealed_with
+from vault.services.accounts import ADMINS
+from vault.services.sealed import grant_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,8 @@ def usable_by(tenant_id: UUID, user_id: UUID) -> list[UsableConnection]:
     rows = (
         Connection.objects.filter(Q(owner_id=user_id) | Q(owner=None), tenant_id=tenant_id)
         .exclude(status__in=[Status.REVOKING, Status.REVOKED])
-        .select_related("tokens")
+        .select_related("tokens", "installation")
+        .annotate(clock=Now(), logged=audit_log.token_version(OuterRef("pk")))
         .order_by("-is_default", "created_at")
     )
     opened: dict[UUID, DataKey | None] = {}
@@ -46,40 +56,93 @@ def usable_by(tenant_id: UUID, user_id: UUID) -> list[UsableConnection]:
             id=row.pk,
             installation_id=row.installation_id,
             account_id=row.account_id,
-            label=row.account_label,
+            label=row.label,
             ready=row.status == Status.READY,
             reason=row.reason,
             scopes=frozenset(row.scopes),
             is_default=row.is_default,
             shared=row.owner_id is None,
-            sealed=_sealed(row, opened) if row.status == Status.READY else None,
+            sealed=_sealed(row, opened, clock=row.clock, logged=row.logged) if row.status == Status.READY else None,
         )
         for row in rows
     ]
 
 
-def _sealed(row: Connection, opened: dict[UUID, DataKey | None]) -> SealedAccess | None:
+def _sealed(
+    row: Connection, opened: dict[UUID, DataKey | None], *, clock: datetime, logged: int | None
+) -> SealedAccess | None:
     """The access token with its data key, each key looked up once; None leaves the matter to `access`."""
     tokens: SealedTokenSet | None = getattr(row, "tokens", None)
-    if tokens is None:
+    if tokens is None or (logged is not None and logged != tokens.version) or row.grant != grant_of(row.installation):
         return None
     try:
         named = key_id(bytes(tokens.access))
         if named not in opened:
             opened[named] = sealing.data_key(row.tenant_id, tokens.access)
-    except Unreadable:
+    except (Unreadable, KeysUnavailable):
         return None
     key = opened[named]
-    return sealed_with(row, tokens, key) if key else None
+    return sealed_with(row, tokens, key, clock=clock) if key else None
 
 
-def of_user(user_id: UUID) -> QuerySet[Connection]:
-    """A person's own connections in every tenant they are still a member of."""
+@dataclass(frozen=True, slots=True)
+class GivenConsent:
+    """What a person lets one client do through a connection, until then; nothing that is for one ask only."""
+
+    id: UUID
+    connection_id: UUID
+    client: str
+    effect: str
+    until: datetime
+
+
+def consents_of(tenant_id: UUID, user_id: UUID, *, now: datetime) -> list[GivenConsent]:
+    """A person's standing consents in one tenant."""
+    return _given(Consent.objects.filter(tenant_id=tenant_id, user_id=user_id), now)
+
+
+def standing_consents(user_id: UUID, *, now: datetime) -> Mapping[UUID, list[tuple[GivenConsent, str]]]:
+    """A person's, in every tenant they are still a member of, by connection; each with what they call the client."""
+    given = _given(Consent.objects.filter(user_id=user_id, tenant__memberships__user_id=user_id), now)
+    names = {client: tenants.client_name(client) for client in {consent.client for consent in given}}
+    found: dict[UUID, list[tuple[GivenConsent, str]]] = defaultdict(list)
+    for consent in given:
+        found[consent.connection_id].append((consent, names[consent.client]))
+    return found
+
+
+def consent_by(user_id: UUID, consent_id: UUID) -> Consent | None:
+    """One consent, for the person whose it is."""
+    return Consent.objects.filter(pk=consent_id, user_id=user_id).first()
+
+
+def _given(rows: QuerySet[Consent], now: datetime) -> list[GivenConsent]:
+    standing = rows.filter(once="", given_at__isnull=False, withdrawn_at=None, expires_at__gt=now)
+    return [
+        GivenConsent(row.pk, row.connection_id, row.client, row.effect, row.expires_at)
+        for row in standing.order_by("given_at")
+        if row.expires_at
+    ]
+
+
+def seen_by(user_id: UUID) -> QuerySet[Connection]:
+    """A person's own connections and those their tenants share, wherever they are still a member."""
     return (
-        Connection.objects.filter(owner_id=user_id, tenant__memberships__user_id=user_id)
+        Connection.objects.filter(
+            Q(owner_id=user_id) | Q(owner=None), tenant__memberships__user_id=user_id, tenant__closed_at=None
+        )
         .select_related("installation", "tenant")
-        .order_by("tenant__name", "installation__slug", "account_label")
+        .order_by("tenant__name", "installation__slug", "-is_default", "account_label", "created_at")
     )
+
+
+def managed_by(user_id: UUID) -> QuerySet[Connection]:
+    """Those of them a person may name, make the default and disconnect: the tenant's only as its administrator."""
+    shared = Q(
+        owner=None,
+        tenant_id__in=Membership.objects.filter(user_id=user_id, role__in=ADMINS).values("tenant_id"),
+    )
+    return seen_by(user_id).filter(Q(owner_id=user_id) | shared)
 
 
 def of_tenant(tenant_id: UUID) -> QuerySet[Connection]:
@@ -94,3 +157,19 @@ def of_tenant(tenant_id: UUID) -> QuerySet[Connection]:
 def connection(connection_id: UUID) -> Connection | None:
     """One connection by id, for operators."""
     return Connection.objects.select_related("installation", "owner").filter(pk=connection_id).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is known of tokens that are still to be killed at their provider."""
+
+    attempts: int
+    since: datetime
+    next_at: datetime
+
+
+def waiting(tenant_id: UUID) -> dict[UUID, Waiting]:
+    """A tenant's connections whose providers have not confirmed yet, by id."""
+    rows = Revocation.objects.filter(tenant_id=tenant_id).values_list("connection_id")
+    found = rows.annotate(Max("attempts"), Min("created_at"), Min("next_at"))
+    return {connection_id: Waiting(*facts) for connection_id, *facts in found}

@@ -1,25 +1,45 @@
-"""Tokens in memory: values that cannot be printed, and the strict reading of a token endpoint's answer."""
+"""Tokens in memory: values that cannot be printed, and the strict reading of what an authorization server answers."""
 
 from __future__ import annotations
 
 import json
 import re
+from base64 import urlsafe_b64decode
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeGuard
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import NoReturn, TypeGuard
+from urllib.parse import parse_qsl
 
-from providers.spec import OAuthSpec
+import httpx2
 
+from providers.client import retry_after_s
+from providers.spec import Json, OAuthSpec
+
+ANSWER_BYTES = 1_048_576
+"""The longest answer that is read."""
+_DEPTH = 32
 _CHARS = re.compile(r"[\x21-\x7e]{1,16384}")
+_SCOPES_CHARS = 8_192
 _LEAST_S, _MOST_S, _UNSTATED_S = 1, 31_536_000, 300
 """Bounds of a stated lifetime, and what an unstated one is taken for: short, never endless."""
+_LEEWAY_S = 120
+"""How far an ID token's clock may be from ours."""
+
+_FORM = "application/x-www-form-urlencoded"
+_JSON = re.compile(r"application/(?:[a-z0-9.-]+\+)?json")
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class AnswerRefused(Exception):
     """A token answer that cannot be used. `code` is one of our own words; the answer's text is never kept."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, retry_after_s: int | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class AccessToken:
@@ -57,6 +77,8 @@ class TokenSet:
     """How long the access token lives, or None when the answer did not say."""
     scopes: tuple[str, ...] | None
     """As granted, or None when the answer did not say (then: as asked, RFC 6749 §5.1)."""
+    answer: Mapping[str, Json] = field(default_factory=dict, repr=False, compare=False)
+    """All that came with them: some providers say here whose account it is."""
 
     def lives_s(self, spec: OAuthSpec, *, before: int | None = None, renewable: bool) -> int | None:
         """For how many seconds the access token is taken to be good; None: until it is refused.
@@ -70,59 +92,187 @@ class TokenSet:
         return _UNSTATED_S if renewable else None
 
 
-def read_token_answer(status: int, body: bytes) -> TokenSet:
-    """Read a token endpoint's answer strictly.
+def read_token_answer(spec: OAuthSpec, reply: httpx2.Response) -> TokenSet:
+    """Read a token endpoint's answer strictly: RFC 6749 sections 5.1 and 5.2, and what `spec` says is different.
 
-    Raises: AnswerRefused with `invalid_grant` when the grant is dead, `unavailable` when trying again may help,
-    `refused` for any other stated error, `malformed` for what is not a token answer.
+    Raises: AnswerRefused with `invalid_grant` when the grant is over, `unavailable` when trying again may help,
+    `refused` for a redirect and any other stated error, `malformed` for what is not a token answer.
     """
-    if status >= 500 or status in {408, 429}:  # noqa: PLR2004 - HTTP status codes
-        raise AnswerRefused("unavailable")
-    answer = _decode(body)
-    if "error" in answer or status >= 400:  # noqa: PLR2004 - HTTP status codes
-        raise AnswerRefused("invalid_grant" if answer.get("error") == "invalid_grant" else "refused")
-    access, refresh = answer.get("access_token"), answer.get("refresh_token")
+    status = reply.status_code
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+        raise AnswerRefused("unavailable", _wait_s(reply))
+    if reply.is_redirect:
+        raise AnswerRefused("refused")
+    try:
+        answer = read_members(reply)
+    except AnswerRefused:
+        if status == HTTPStatus.OK:
+            raise
+        # A firewall's page, say: only a 200 can mean that the refresh token was used up.
+        raise AnswerRefused("refused") from None
+    if status != HTTPStatus.OK or is_error(spec, answer):
+        raise AnswerRefused("invalid_grant" if error_code(answer) in spec.dead_grant_errors else "refused")
+    token = at(answer, spec.token_path)
+    if not isinstance(token, dict) or "access_token" not in token:
+        token = answer  # Slack nests what a code is traded for, and not what a refresh gives
+    access, refresh, kind = token.get("access_token"), token.get("refresh_token"), token.get("token_type")
     if not _is_token(access) or not (refresh is None or _is_token(refresh)):
         raise AnswerRefused("malformed")
-    if str(answer.get("token_type", "bearer")).lower() != "bearer":
-        raise AnswerRefused("malformed")
-    scope = answer.get("scope")
-    if scope is not None and not (isinstance(scope, str) and len(scope) <= 8_192):  # noqa: PLR2004 - far beyond any real list
+    # Where tokens of people stand beside those of bots (`token_path`), Slack says `user` for a person's bearer token.
+    kinds = {"bearer", "user"} if spec.token_path else {"bearer"}
+    if kind is not None and not (isinstance(kind, str) and kind.lower() in kinds):
         raise AnswerRefused("malformed")
     return TokenSet(
         access=access,
         refresh=refresh,
-        lifetime_s=_lifetime(answer.get("expires_in")),
-        scopes=tuple(re.split(r"[ ,]+", scope.strip())) if scope and scope.strip() else None,
+        lifetime_s=_lifetime_s(token.get("expires_in")),
+        scopes=_scopes(token.get("scope"), spec.granted_separator),
+        answer=answer,
     )
 
 
-def _decode(body: bytes) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        if len(names) != len(set(names)):
-            raise ValueError("a name occurs twice")
-        return dict(pairs)
+def read_members(reply: httpx2.Response) -> dict[str, Json]:
+    """The members of an answer in JSON, or form-encoded where it says that it is; each of them once.
 
+    Raises: AnswerRefused with `malformed`.
+    """
+    kind = reply.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    read = _form if kind == _FORM else _object if _JSON.fullmatch(kind) else None
+    if read is None or len(reply.content) > ANSWER_BYTES:
+        raise AnswerRefused("malformed")
     try:
-        answer = json.loads(body, object_pairs_hook=once)
+        return read(reply.content)
     except (ValueError, RecursionError):
         raise AnswerRefused("malformed") from None
-    if not isinstance(answer, dict):
-        raise AnswerRefused("malformed")
+
+
+def read_id_token(
+    token: Json, *, issuer: str | None, client_id: str, nonce: str | None, now: datetime
+) -> dict[str, Json]:
+    """The claims of an ID token that the token endpoint has just answered; `nonce` is the one sent, if one was.
+
+    The signature is not checked: the token came over TLS from the issuer's own endpoint, which OpenID Connect Core
+    3.1.3.7 (point 6) takes in its place. Never call this with a token that came any other way.
+    Raises: AnswerRefused with `identity_unknown`.
+    """
+    try:
+        header, payload, _ = token.split(".") if _is_token(token) else []
+        _object(_unpadded(header))
+        claims = _object(_unpadded(payload))
+    except (ValueError, RecursionError):
+        raise AnswerRefused("identity_unknown") from None
+    said = claims.get("aud")
+    audience = said if isinstance(said, list) else [said]
+    ends, begins, party, clock = claims.get("exp"), claims.get("iat"), claims.get("azp"), now.timestamp()
+    holds = (
+        issuer is not None
+        and claims.get("iss") == issuer
+        and client_id in audience
+        and (party == client_id or (party is None and len(audience) == 1))
+        and _is_number(ends)
+        and ends > clock - _LEEWAY_S
+        and _is_number(begins)
+        and begins < clock + _LEEWAY_S
+        and (nonce is None or claims.get("nonce") == nonce)
+    )
+    if not holds:
+        raise AnswerRefused("identity_unknown")
+    return claims
+
+
+def is_error(spec: OAuthSpec, answer: Mapping[str, Json]) -> bool:
+    """Whether an answer says that it failed, whatever its status."""
+    return answer.get("error") is not None or (bool(spec.ok_field) and answer.get(spec.ok_field) is not True)
+
+
+def error_code(answer: Mapping[str, Json]) -> str | None:
+    """The word an error answer gives: `error` (RFC 6749 section 5.2), or what some providers have instead of it."""
+    said = (answer.get(name) for name in ("error", "code", "status"))
+    return next((word for word in said if isinstance(word, str)), None)
+
+
+def at(answer: Json, path: Iterable[str]) -> Json:
+    """The value at a path of member names, or None."""
+    for name in path:
+        answer = answer.get(name) if isinstance(answer, dict) else None
     return answer
 
 
-def _is_token(value: object) -> TypeGuard[str]:
+def _form(text: bytes) -> dict[str, Json]:
+    """Raises: ValueError when it is not a form with each name once."""
+    return _once(parse_qsl(text.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=100))
+
+
+def _object(text: bytes) -> dict[str, Json]:
+    """Raises: ValueError, RecursionError when it is not a JSON object with each name once, finite and not too deep."""
+    answer = json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_refuse)
+    if not isinstance(answer, dict):
+        raise ValueError  # noqa: TRY004 - what is raised for every other answer that is not one
+    level: list[Json] = [answer]
+    for _ in range(_DEPTH):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+    if level:
+        raise ValueError
+    return answer
+
+
+def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError
+    return members
+
+
+def _refuse(_: str) -> NoReturn:
+    raise ValueError
+
+
+def _unpadded(part: str) -> bytes:
+    """Raises: ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", part):
+        raise ValueError
+    return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def _is_token(value: Json) -> TypeGuard[str]:
     return isinstance(value, str) and _CHARS.fullmatch(value) is not None
 
 
-def _lifetime(value: object) -> int | None:
-    """Seconds, within bounds. A number in a string is common; a word, a negative or a fraction of nonsense is not."""
+def _is_number(value: Json) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _lifetime_s(value: Json) -> int | None:
+    """Seconds, within bounds. A number in a string is common; a word, a negative or a truth value is not."""
     if value is None:
         return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12:  # noqa: PLR2004 - no lifetime is longer
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if not _is_number(value) or not value > 0:
         raise AnswerRefused("malformed")
     return int(min(max(value, _LEAST_S), _MOST_S))
+
+
+def _scopes(value: Json, separator: str) -> tuple[str, ...] | None:
+    """Each scope once, in the order of the answer. An empty list says as little as none."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > _SCOPES_CHARS:
+        raise AnswerRefused("malformed")
+    scopes = dict.fromkeys(scope for part in value.split(separator) if (scope := part.strip(" ")))
+    if not all(map(_is_token, scopes)):
+        raise AnswerRefused("malformed")
+    return tuple(scopes) or None
+
+
+def _wait_s(reply: httpx2.Response) -> int | None:
+    """How long a busy provider asks us to wait, an hour at most; None when it does not say."""
+    if "retry-after" not in reply.headers:
+        return None
+    try:
+        # A moment is told by the clock it was written with; ours may be wrong.
+        now = parsedate_to_datetime(reply.headers["date"])
+    except (KeyError, ValueError):
+        now = datetime.now(UTC)
+    return retry_after_s(reply.headers, now=now)

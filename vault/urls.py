@@ -7,6 +7,10 @@ from vault import views
 urlpatterns = [
     path("connections/", views.connections, name="connections"),
     path("connections/<uuid:connection_id>/disconnect/", views.disconnect, name="disconnect"),
+    path("connections/<uuid:connection_id>/rename/", views.rename, name="rename"),
+    path("connections/<uuid:connection_id>/default/", views.default, name="default"),
     path("connect/<str:slug>/", views.connect_page, name="connect"),
+    path("consent/<uuid:consent_id>/", views.consent_page, name="consent"),
+    path("consent/<uuid:consent_id>/withdraw/", views.consent_withdraw, name="consent_withdraw"),
     path("oauth/callback/<uuid:installation_id>/", views.callback, name="oauth_callback"),
 ]

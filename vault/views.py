@@ -15,13 +15,17 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from providers import selectors as providers
+from providers.models import Installation
+from providers.spec import ProviderSpec
 from tenants import selectors as tenants
 from tenants.models import User
-from vault import pages, selectors
+from tenants.services import Refused
+from vault import consent_pages, pages, selectors
 from vault.models import Connection
-from vault.services import connect
+from vault.services import accounts, connect, consent
 from vault.services import revoke as revoking
 from vault.services.connect import Stop, Stopped
+from vault.services.consent import State
 
 
 @login_required
@@ -34,11 +38,11 @@ def connect_page(request: HttpRequest, slug: str) -> HttpResponse:
         if not handle:
             return _fresh_link(request, slug, user=user, now=now)
         opening = connect.open_link(handle=handle, slug=slug, user=user, now=now)
+        if opening.link.installation.connect_url:
+            return _elsewhere(request, opening.link.installation)
         if request.method == "GET":
-            host = urlsplit(opening.spec.oauth.authorize_url).netloc
-            asking = tenants.client_name(opening.link.client)
-            page = render(request, "connect/connect.html", {"opening": opening, "host": host, "asking": asking})
-            return _may_leave_for(page, opening.spec.oauth.authorize_url)
+            sheet = pages.sheet(opening, asking=tenants.client_name(opening.link.client))
+            return _may_leave_for(render(request, "connect/connect.html", {"sheet": sheet}), sheet.leaves_for)
         departure = connect.start(opening=opening, session_key=_session(request), now=now)
     except Stopped as stopped:
         return _stopped(request, stopped)
@@ -62,7 +66,7 @@ def callback(request: HttpRequest, installation_id: UUID) -> HttpResponse:
     try:
         arrival = connect.finish(
             installation_id=installation_id,
-            answer={name: request.GET[name] for name in ("state", "code", "error", "iss") if name in request.GET},
+            answer=_once(request, "state", "code", "error", "iss"),
             user=_user(request),
             session_key=_session(request),
             browser=request.COOKIES.get(settings.CONNECT_COOKIE_NAME, ""),
@@ -70,59 +74,134 @@ def callback(request: HttpRequest, installation_id: UUID) -> HttpResponse:
         )
     except Stopped as stopped:
         return _stopped(request, stopped)
-    missing = pages.in_words(arrival.spec, arrival.missing)
-    return render(request, "connect/connected.html", {"arrival": arrival, "missing": missing})
+    return render(request, "connect/connected.html", {"landing": pages.landing(arrival)})
 
 
 @login_required
 @require_GET
 def connections(request: HttpRequest) -> HttpResponse:
-    """A person's accounts, and what else they could connect."""
-    user = _user(request)
-    rows = [(row, providers.spec_of(row.installation)) for row in selectors.of_user(user.pk)]
-    mine = [{"row": row, "title": spec.title, "scopes": pages.in_words(spec, row.scopes)} for row, spec in rows]
+    """A person's accounts, those their tenants share, and what else they could connect."""
+    user, now = _user(request), datetime.now(UTC)
+    managed = set(selectors.managed_by(user.pk).values_list("pk", flat=True))
+    consents = selectors.standing_consents(user.pk, now=now)
+    rows = [row for row in selectors.seen_by(user.pk) if row.pk in managed or row.status in pages.ALIVE]
+    entries = [
+        pages.entry(row, among=rows, manages=row.pk in managed, consents=consents.get(row.pk, []), now=now)
+        for row in rows
+    ]
     offered = [
-        {"tenant": member.tenant, "installation": row, "spec": providers.spec_of(row)}
+        pages.Offer(row, member.tenant, providers.spec_of(row), shareable=member.role in accounts.ADMINS)
         for member in tenants.memberships_of(user)
         for row in providers.installations(member.tenant_id)
     ]
-    return render(request, "connections/list.html", {"mine": mine, "offered": offered})
+    return render(request, "connections/list.html", {"entries": entries, "offered": offered})
 
 
 @login_required
 @require_POST
 def disconnect(request: HttpRequest, connection_id: UUID) -> HttpResponse:
     """End one of one's own connections, here and at the provider."""
-    user = _user(request)
-    row = selectors.of_user(user.pk).filter(pk=connection_id).first()
-    if row is None:
-        raise Http404
-    if revoking.disconnect(connection=row, by=user.pk):
-        messages.success(request, f"{_title(row)} is disconnected, and its access is revoked there.")
-    else:
-        messages.warning(
-            request, f"{_title(row)} is no longer used here. Revoking its access there did not work yet; try again."
-        )
+    row = _managed(request, connection_id)
+    done = revoking.disconnect(connection=row, by=_user(request).pk)
+    (messages.success if done else messages.warning)(request, revoking.in_words(row))
     return redirect("connections")
 
 
+@login_required
+@require_POST
+def rename(request: HttpRequest, connection_id: UUID) -> HttpResponse:
+    """Give an account a name, or take it away."""
+    row = _managed(request, connection_id)
+    try:
+        accounts.rename(connection=row, name=request.POST.get("name", ""), by=_user(request).pk)
+    except Refused as refused:
+        messages.error(request, str(refused))
+    else:
+        row.refresh_from_db()
+        messages.success(request, f"Your clients know this {_title(row)} account as “{row.label}”.")
+    return redirect("connections")
+
+
+@login_required
+@require_POST
+def default(request: HttpRequest, connection_id: UUID) -> HttpResponse:
+    """Use this account when a client names none, or stop doing so."""
+    row, wanted = _managed(request, connection_id), request.POST.get("default") == "yes"
+    try:
+        accounts.make_default(connection=row, default=wanted, by=_user(request).pk)
+    except Refused as refused:
+        messages.error(request, str(refused))
+    else:
+        choice = f"uses “{row.label}”" if wanted else "asks which account to use"
+        messages.success(request, f"{_title(row)} now {choice} when a client names none.")
+    return redirect("connections")
+
+
+def _managed(request: HttpRequest, connection_id: UUID) -> Connection:
+    """Raises: Http404 for a connection that is not this person's to change, whether there is one or not."""
+    row = selectors.managed_by(_user(request).pk).filter(pk=connection_id).first()
+    if row is None:
+        raise Http404
+    return row
+
+
 def _fresh_link(request: HttpRequest, slug: str, *, user: User, now: datetime) -> HttpResponse:
-    wanted = request.GET.get("tenant")
+    """For any account, or for the one the address names. Raises: Stopped."""
+    wanted, shared = request.GET.get("tenant"), request.GET.get("shared") == "1"
     members = [m for m in tenants.memberships_of(user) if wanted in {None, m.tenant.slug}]
-    found = [row for m in members if (row := providers.installation(m.tenant_id, slug)) is not None]
+    found = [(m, row) for m in members if (row := providers.installation(m.tenant_id, slug)) is not None]
     if len(found) != 1:
         raise Stopped(Stop.UNKNOWN)
-    spec = providers.spec_of(found[0])
+    [(member, installation)] = found
+    spec = providers.spec_of(installation)
+    account = _account(request, installation, user)
+    if (shared or (account is not None and account.shared)) and member.role not in accounts.ADMINS:
+        raise Stopped(Stop.NOT_ADMIN, spec)
+    if installation.connect_url:
+        return _elsewhere(request, installation)
+    scopes = accounts.scopes_to_ask(spec, account)
+    if request.GET.get("needed") == "1":
+        unneeded = providers.unneeded_scopes(spec, scopes)
+        scopes = tuple(scope for scope in scopes if scope not in unneeded)
     url = connect.offer(
-        tenant_id=found[0].tenant_id,
+        tenant_id=installation.tenant_id,
         user_id=user.pk,
-        installation_id=found[0].pk,
+        installation_id=installation.pk,
         slug=slug,
-        scopes=spec.oauth.scopes,
+        scopes=scopes,
+        connection_id=account.pk if account else None,
+        shared=shared,
         client="",
         now=now,
     )
     return redirect(url)
+
+
+def _account(request: HttpRequest, installation: Installation, user: User) -> Connection | None:
+    """The account that is to be connected again. Raises: Stopped when it is not one this person sees there."""
+    given = request.GET.get("account")
+    if given is None:
+        return None
+    try:
+        row = selectors.seen_by(user.pk).filter(pk=UUID(given), installation=installation).first()
+    except ValueError:
+        row = None
+    if row is None:
+        raise Stopped(Stop.UNKNOWN)
+    return row
+
+
+def _elsewhere(request: HttpRequest, installation: Installation) -> HttpResponse:
+    """Connecting is another system's matter: say so, and show the way."""
+    host = urlsplit(installation.connect_url).netloc
+    shown = {"spec": providers.spec_of(installation), "url": installation.connect_url, "host": host}
+    return render(request, "connect/elsewhere.html", shown)
+
+
+def _once(request: HttpRequest, *names: str) -> dict[str, str]:
+    """These parameters, if each is there once at most (RFC 6749 section 3.1); nothing otherwise."""
+    given = {name: request.GET.getlist(name) for name in names if name in request.GET}
+    return {name: values[0] for name, values in given.items()} if all(len(v) == 1 for v in given.values()) else {}
 
 
 def _may_leave_for(page: HttpResponse, url: str) -> HttpResponse:
@@ -155,3 +234,49 @@ def _user(request: HttpRequest) -> User:
 
 def _session(request: HttpRequest) -> str:
     return request.session.session_key or ""
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def consent_page(request: HttpRequest, consent_id: UUID) -> HttpResponse:
+    """What a client wants to do in this person's name, and their answer; looking at it changes nothing."""
+    now = datetime.now(UTC)
+    try:
+        row = consent.opened(consent_id=consent_id, user=_user(request))
+    except consent.Stopped as stopped:
+        return _not_asked(request, stopped.why)
+    state = consent.state(row, now=now)
+    if request.method == "POST":
+        if state in {State.OPEN, State.DECLINED}:
+            match request.POST.get("answer"):
+                case "allow":
+                    consent.give(consent=row, now=now)
+                case "decline":
+                    consent.decline(consent=row, now=now)
+        return redirect("consent", row.pk)
+    match state:
+        case State.OPEN | State.DECLINED:
+            template = "consent/consent.html"
+        case State.GIVEN:
+            template = "consent/given.html"
+        case _:
+            return _not_asked(request, state, providers.spec_of(row.connection.installation))
+    return render(request, template, {"sheet": consent_pages.sheet(row, now=now), "state": state.value})
+
+
+@login_required
+@require_POST
+def consent_withdraw(request: HttpRequest, consent_id: UUID) -> HttpResponse:
+    """Take back one's own consent."""
+    user = _user(request)
+    row = selectors.consent_by(user.pk, consent_id)
+    if row is None:
+        raise Http404
+    if consent.withdraw(consent=row, by=user.pk, now=datetime.now(UTC)):
+        messages.success(request, "Your permission is withdrawn. The client is asked for it when it needs it again.")
+    return redirect("connections")
+
+
+def _not_asked(request: HttpRequest, why: State | consent.Stop, spec: ProviderSpec | None = None) -> HttpResponse:
+    page = consent_pages.page_of(why, spec)
+    return render(request, "connect/stopped.html", {"why": why.value, "spec": spec, "page": page}, status=page.status)

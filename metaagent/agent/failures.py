@@ -1,7 +1,7 @@
 """How an ask ends without an answer.
 
 Failure
-├─ Invitation    a person can fix it in a browser: NeedsAuth, CapabilityMiss
+├─ Invitation    a person can fix it in a browser: NeedsAuth, NeedsConsent, CapabilityMiss
 ├─ Choice        the client can fix it by asking again: AccountAmbiguous, AccountUnknown, AskInvalid
 ├─ Wait          time fixes it: RateLimited, Overloaded, ProviderUnavailable, ModelUnavailable
 ├─ PolicyDenied  nobody here can fix it
@@ -16,7 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from providers.spec import Json
+from metaagent.agent.types import Question
+from providers.spec import Effect, Json
 
 
 @dataclass(eq=False)
@@ -38,8 +39,8 @@ class Failure(Exception):
         return {"code": self.code, "message": self.message, "retryable": self.retryable, **stated}
 
 
-_SPOKEN = {"sentence", "title"}
-"""Fields that only make the message."""
+_SPOKEN = {"sentence", "title", "once", "question"}
+"""Fields that are not stated as they are."""
 
 
 def _plain(value: Json) -> Json:
@@ -63,6 +64,11 @@ class Invitation(Failure):
     def lead(self) -> str:
         """What is missing, in one sentence without the address."""
         raise NotImplementedError
+
+    @property
+    def declined(self) -> bool:
+        """Whether the person has just said no; then nobody puts the question to them again."""
+        return False
 
 
 @dataclass(eq=False)
@@ -92,6 +98,53 @@ class NeedsAuth(Invitation):
     def message(self) -> str:
         """Says what to open, and that the same call then works."""
         return f"{self.lead} Ask the user to open {self.connect_url} and then repeat this call."
+
+
+@dataclass(eq=False)
+class NeedsConsent(Invitation):
+    """Connected, and a person has to allow this client what it is about to do."""
+
+    code: ClassVar[str] = "needs_consent"
+    provider_id: str
+    effect: Effect
+    summary: str
+    """What would be done, in one line."""
+    title: str
+    once: bool
+    """Every ask needs a consent of its own."""
+    question: Question | None = None
+
+    @property
+    def url(self) -> str:
+        """The page that asks."""
+        return self.question.url if self.question else ""
+
+    @property
+    def declined(self) -> bool:
+        """Whether they have answered no."""
+        return self.question is not None and self.question.declined
+
+    @property
+    def lead(self) -> str:
+        """Says what it is that needs consent."""
+        match self.effect:
+            case Effect.READ:
+                return f"Reading from {self.title} needs consent first."
+            case Effect.WRITE:
+                return f"Changing something in {self.title} needs consent first."
+            case Effect.DESTRUCTIVE:
+                return f"Deleting something in {self.title} needs consent first."
+
+    @property
+    def message(self) -> str:
+        """Says what to open, and that the same call then works; or that the answer was no."""
+        if self.declined:
+            return f"{self.lead} The user has just declined. Go on without; they can still allow it at {self.url}."
+        return f"{self.lead} Ask the user to open {self.url} and allow it, and then repeat this call unchanged."
+
+    def payload(self) -> dict[str, Json]:
+        """With the address."""
+        return {**super().payload(), "consent_url": self.url}
 
 
 @dataclass(eq=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
-from metaagent.agent.failures import AccountAmbiguous, AccountUnknown, CapabilityMiss, NeedsAuth
+from metaagent.agent.failures import AccountAmbiguous, AccountUnknown, CapabilityMiss, NeedsAuth, NeedsConsent
 from metaagent.agent.types import Admission, ConnectionRef
-from providers.spec import Effect, Exposure, ToolSpec
+from providers.spec import ConsentPolicy, Effect, Exposure, ToolSpec
 
 
 def visible(admission: Admission) -> bool:
@@ -20,30 +21,38 @@ def choose(
 ) -> ConnectionRef | NeedsAuth | AccountAmbiguous | AccountUnknown:
     """Pick the one connection an ask may use, or say why there is not exactly one.
 
-    In this order: the account named, the conversation's, the only one, the default.
+    In this order: the account named, the conversation's, the only one, the default (one's own before the tenant's).
     """
-    provider = admission.provider
-    ready = [c for c in admission.connections if c.ready]
     if account_id is not None:
-        named = [c for c in admission.connections if account_id in {c.account_id, c.label}]
-        if not named:
-            return AccountUnknown(provider.id)
-        usable = [c for c in named if c.ready]
-        if len(usable) > 1:
-            return AccountAmbiguous(provider.id, tuple((c.account_id, c.label) for c in usable))
-        return usable[0] if usable else _needs_auth(admission, named)
-    if kept := [c for c in ready if c.id == sticky]:
-        return kept[0]
-    match ready:
+        return _named(admission, account_id)
+    if kept := _sticky(admission, sticky):
+        return kept if kept.ready else _needs_auth(admission, kept)
+    accounts = _distinct(admission.connections)
+    match [c for c in accounts if c.ready]:
         case []:
-            return _needs_auth(admission, admission.connections)
+            return _needs_auth(admission, *accounts)
         case [only]:
             return only
         case several:
-            own_default = [c for c in several if c.is_default and not c.shared]
-            if len(own_default) == 1:
-                return own_default[0]
-            return AccountAmbiguous(provider.id, tuple((c.account_id, c.label) for c in several))
+            defaults = sorted((c for c in several if c.is_default), key=lambda c: c.shared)
+            return defaults[0] if defaults else _ambiguous(admission, several)
+
+
+def meant(admission: Admission, *, account_id: str | None, sticky: UUID | None) -> ConnectionRef | None:
+    """The account a log-in would bring back: the one named, the conversation's, or the only one."""
+    if account_id is None and (kept := _sticky(admission, sticky)):
+        return kept
+    accounts = _distinct(admission.connections) if account_id is None else _matching(admission, account_id)
+    return accounts[0] if len(accounts) == 1 else None
+
+
+def powerless(admission: Admission, connection: ConnectionRef) -> NeedsAuth | None:
+    """Connected, but with scopes that allow no read at all: the link asks for those of every read."""
+    reads = [tool for tool in admission.provider.tools if tool.effect is Effect.READ]
+    if not reads or readable(reads, connection):
+        return None
+    scopes = scopes_for(admission, connection, (scope for tool in reads for scope in tool.scopes))
+    return NeedsAuth(admission.provider.id, "scope_upgrade", scopes, admission.provider.title)
 
 
 def allowed(tool: ToolSpec, connection: ConnectionRef, admission: Admission) -> CapabilityMiss | None:
@@ -54,18 +63,94 @@ def allowed(tool: ToolSpec, connection: ConnectionRef, admission: Admission) -> 
     return CapabilityMiss(admission.provider.id, tool.name, tuple(sorted(missing)), admission.provider.title)
 
 
+def consented(
+    tool: ToolSpec,
+    admission: Admission,
+    connection: ConnectionRef,
+    *,
+    client: str,
+    taken: Collection[Effect],
+    now: datetime,
+) -> NeedsConsent | None:
+    """None when the person lets this client have the tool's effect through the connection, else what to ask them.
+
+    Effects are consented to one by one: none includes another. `taken` is what they allowed this one ask.
+    """
+    match admission.consent:
+        case ConsentPolicy.NEVER:
+            return None
+        case ConsentPolicy.WRITES if tool.effect is Effect.READ:
+            return None
+        case ConsentPolicy.WRITES | ConsentPolicy.FIRST_USE:
+            given = any(
+                (c.connection_id, c.client, c.effect) == (connection.id, client, tool.effect) and c.until > now
+                for c in admission.consents
+            )
+        case ConsentPolicy.ALWAYS:
+            given = tool.effect in taken
+    if given:
+        return None
+    provider, once = admission.provider, admission.consent is ConsentPolicy.ALWAYS
+    return NeedsConsent(provider.id, tool.effect, _one_line(tool.summary), provider.title, once)
+
+
 def readable(tools: Iterable[ToolSpec], connection: ConnectionRef) -> list[ToolSpec]:
     """The read tools this connection can use now."""
     return [tool for tool in tools if tool.effect is Effect.READ and tool.scopes <= connection.scopes]
 
 
-def scopes_for(admission: Admission, connection: ConnectionRef | None, extra: Iterable[str] = ()) -> tuple[str, ...]:
-    """What a connect link asks for: the provider's usual scopes, what was granted before, and `extra`."""
+def scopes_for(
+    admission: Admission, connection: ConnectionRef | None, needed: Iterable[str] | None = None
+) -> tuple[str, ...]:
+    """What a connect link asks for: what was granted, and what is `needed` or else the provider's usual scopes."""
     granted = connection.scopes if connection else frozenset()
-    return tuple(sorted({*admission.provider.oauth.scopes, *granted, *extra}))
+    return tuple(sorted({*granted, *(admission.provider.oauth.scopes if needed is None else needed)}))
 
 
-def _needs_auth(admission: Admission, connections: Sequence[ConnectionRef]) -> NeedsAuth:
+_SUMMARY_CHARS = 200
+
+
+def _one_line(text: str) -> str:
+    """A tool's words as others may see them: a tool may come from a document nobody here has written."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(shown.split())[:_SUMMARY_CHARS]
+
+
+def _distinct(connections: Sequence[ConnectionRef]) -> list[ConnectionRef]:
+    """Each account once: of one's own and the tenant's connection to it the ready one, one's own if both are."""
+    best: dict[str, ConnectionRef] = {}
+    for connection in sorted(connections, key=lambda c: (not c.ready, c.shared)):
+        best.setdefault(connection.account_id, connection)
+    return [c for c in connections if best[c.account_id] is c]
+
+
+def _matching(admission: Admission, account_id: str) -> list[ConnectionRef]:
+    """By id, else by label: nobody hides an account by naming another one after its id."""
+    by_id = [c for c in admission.connections if c.account_id == account_id]
+    return _distinct(by_id or [c for c in admission.connections if c.label == account_id])
+
+
+def _named(admission: Admission, account_id: str) -> ConnectionRef | NeedsAuth | AccountAmbiguous | AccountUnknown:
+    match _matching(admission, account_id):
+        case []:
+            return AccountUnknown(admission.provider.id)
+        case [only]:
+            return only if only.ready else _needs_auth(admission, only)
+        case several:
+            return _ambiguous(admission, several)
+
+
+def _sticky(admission: Admission, sticky: UUID | None) -> ConnectionRef | None:
+    """The conversation's account, while this person may still use it or can bring it back by logging in."""
+    return next((c for c in admission.connections if c.id == sticky), None)
+
+
+def _ambiguous(admission: Admission, several: Sequence[ConnectionRef]) -> AccountAmbiguous:
+    listed = ((c.account_id, f"{c.label} (shared)" if c.shared else c.label) for c in several)
+    return AccountAmbiguous(admission.provider.id, tuple(listed))
+
+
+def _needs_auth(admission: Admission, *connections: ConnectionRef) -> NeedsAuth:
     reasons = [c.reason for c in connections if c.reason]
-    reason = reasons[0] if reasons else "missing"
-    return NeedsAuth(admission.provider.id, reason, admission.provider.oauth.scopes, admission.provider.title)
+    scopes = scopes_for(admission, connections[0] if len(connections) == 1 else None)
+    return NeedsAuth(admission.provider.id, reasons[0] if reasons else "missing", scopes, admission.provider.title)

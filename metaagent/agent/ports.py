@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
-from metaagent.agent.types import Admission, Fact, Intent, Principal
-from providers.spec import Api, ProviderSpec
+from metaagent.agent.types import Admission, Fact, Intent, Principal, Question
+from providers.spec import Api, Effect, Json, ProviderSpec
 
 
 class AccessToken(Protocol):
@@ -58,8 +58,30 @@ class NoToken(Exception):
 class Links(Protocol):
     """Addresses that people open."""
 
-    async def connect(self, principal: Principal, admission: Admission, scopes: Sequence[str]) -> str:
-        """A fresh connect link for this person."""
+    async def connect(
+        self, principal: Principal, admission: Admission, scopes: Sequence[str], connection_id: UUID | None
+    ) -> str:
+        """A fresh connect link for this person; `connection_id` is the account it is to renew or to allow more."""
+
+
+class Consents(Protocol):
+    """What people let clients do in their name."""
+
+    async def question(
+        self, principal: Principal, connection_id: UUID, effect: Effect, sent: Mapping[str, Json] | None
+    ) -> Question:
+        """Ask this person, for this client; what they have been asked already and may still answer is not asked anew.
+
+        `sent` is the one ask it is for; None: it is for every ask until the consent ends.
+        """
+
+    async def answered(self, principal: Principal, question_id: UUID) -> bool:
+        """Whether this person has said yes or no, or cannot any more."""
+
+    async def take(
+        self, principal: Principal, connection_id: UUID, sent: Mapping[str, Json], run_id: str
+    ) -> frozenset[Effect]:
+        """What was allowed for exactly this ask. It is used up: nobody is given the same a second time."""
 
 
 class Audit(Protocol):

@@ -21,12 +21,13 @@ from metaagent.agent.failures import (
     Internal,
     ModelUnavailable,
     NeedsAuth,
+    NeedsConsent,
     Overloaded,
     ProviderUnavailable,
     RateLimited,
 )
 from metaagent.agent.limits import Buckets
-from metaagent.agent.ports import Admissions, Audit, Dial, Links, Progress, Shared, Tokens, silent
+from metaagent.agent.ports import Admissions, Audit, Consents, Dial, Links, Progress, Shared, Tokens, silent
 from metaagent.agent.router import Route, RouterIndex, Unsure, compile_tools, route
 from metaagent.agent.rows import Missed, pick_row
 from metaagent.agent.toolbox import Toolbox, signature
@@ -43,7 +44,7 @@ from metaagent.agent.types import (
     StoredLink,
     new_run_id,
 )
-from providers.spec import Json, Result, ToolSpec
+from providers.spec import ConsentPolicy, Effect, Json, Result, ToolSpec
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Ports:
     admissions: Admissions
     tokens: Tokens
     links: Links
+    consents: Consents
     audit: Audit
     shared: Shared
     dial: Dial
@@ -120,6 +122,10 @@ class Agent:
         finally:
             self._working -= 1
 
+    async def answered(self, principal: Principal, question_id: UUID) -> bool:
+        """Whether this person has answered, or cannot any more."""
+        return await self._ports.consents.answered(principal, question_id)
+
     async def read_result(self, principal: Principal, result_id: str) -> bytes | None:
         """The full result behind an answer, for the principal it was made for; None for everyone else."""
         return await self._ports.shared.load(_result_key(principal, result_id))
@@ -131,12 +137,15 @@ class Agent:
         if isinstance(chosen, Failure):
             admission, chosen = await self._admitted(principal, provider_id, ask, sticky, fresh=True)
         if isinstance(chosen, Failure):
-            raise await self._with_link(principal, admission, None, chosen)
+            meant = gate.meant(admission, account_id=ask.account_id, sticky=sticky)
+            raise await self._with_link(principal, admission, meant, ask, chosen)
         toolbox = Toolbox(
             principal=principal,
             admission=admission,
             connection=chosen,
             run_id=run_id,
+            taken=await self._taken(principal, admission, chosen, ask, run_id),
+            admissions=self._ports.admissions,
             tokens=self._ports.tokens,
             audit=self._ports.audit,
             dial=self._ports.dial,
@@ -146,7 +155,7 @@ class Agent:
         try:
             answer = await self._work(toolbox, ask)
         except Failure as failure:
-            raise await self._with_link(principal, admission, chosen, failure) from None
+            raise await self._with_link(principal, admission, chosen, ask, failure) from None
         if ask.conversation:
             await self._ports.shared.store(
                 _sticky_key(principal, provider_id, ask.conversation), chosen.id.bytes, ttl_s=self._limits.result_ttl_s
@@ -185,6 +194,8 @@ class Agent:
         provider = toolbox.admission.provider
         verdict = route(ask.prompt, _index(provider.tools, (provider.id, provider.title)))
         if isinstance(verdict, Unsure):
+            if powerless := gate.powerless(toolbox.admission, toolbox.connection):
+                raise powerless
             near = [provider.by_name[name] for name in verdict.closest if name in provider.by_name]
             readable = gate.readable(provider.tools, toolbox.connection)
             return _answer(toolbox, ask, "route", digest.abilities(provider.title, provider.about, readable, near))
@@ -239,14 +250,30 @@ class Agent:
         kept = await self._ports.shared.load(_sticky_key(principal, provider_id, ask.conversation))
         return UUID(bytes=kept) if kept else None
 
+    async def _taken(
+        self, principal: Principal, admission: Admission, connection: ConnectionRef, ask: Ask, run_id: str
+    ) -> frozenset[Effect]:
+        """What the person allowed exactly this ask, where every ask needs a consent of its own."""
+        if admission.consent is not ConsentPolicy.ALWAYS:
+            return frozenset()
+        return await self._ports.consents.take(principal, connection.id, _sent(ask), run_id)
+
     async def _with_link(
-        self, principal: Principal, admission: Admission, connection: ConnectionRef | None, failure: Failure
+        self, principal: Principal, admission: Admission, connection: ConnectionRef | None, ask: Ask, failure: Failure
     ) -> Failure:
-        """The failure with the connect link a person needs, when one helps."""
+        """The failure with the page a person needs, when one helps."""
+        if isinstance(failure, NeedsConsent) and connection is not None:
+            sent = _sent(ask) if failure.once else None
+            failure.question = await self._ports.consents.question(principal, connection.id, failure.effect, sent)
         if isinstance(failure, NeedsAuth | CapabilityMiss) and not failure.connect_url:
-            extra = failure.missing_scopes if isinstance(failure, CapabilityMiss) else failure.scopes
-            scopes = gate.scopes_for(admission, connection, extra)
-            failure.connect_url = await self._ports.links.connect(principal, admission, scopes)
+            scopes = (
+                gate.scopes_for(admission, connection, failure.missing_scopes)
+                if isinstance(failure, CapabilityMiss)
+                else failure.scopes
+            )
+            failure.connect_url = admission.connect_url or await self._ports.links.connect(
+                principal, admission, scopes, connection.id if connection else None
+            )
         return failure
 
     async def _denied(self, principal: Principal, provider_id: str, run_id: str, failure: Failure) -> Failure:
@@ -267,6 +294,12 @@ def _named(admission: Admission, ask: Ask) -> ToolSpec:
         names = ", ".join(f"{t.name}({signature(t)})" for t in admission.provider.tools[:30])
         raise AskInvalid(f"options.tool must be one of: {names}.")
     return tool
+
+
+def _sent(ask: Ask) -> dict[str, Json]:
+    """What of an ask decides which tools it calls with what: a consent to one ask is a consent to this."""
+    work = {"tool": ask.tool, "args": dict(ask.args)} if ask.mode is Mode.TOOL else {"prompt": ask.prompt}
+    return {"mode": ask.mode.value, "dryRun": ask.dry_run, **work}
 
 
 def _rehearsal(toolbox: Toolbox, tool: ToolSpec, args: Mapping[str, Json]) -> str:

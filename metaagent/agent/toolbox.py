@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
@@ -12,8 +13,16 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from metaagent.agent import gate
-from metaagent.agent.failures import AskInvalid, CapabilityMiss, Failure, NeedsAuth, ProviderUnavailable, RateLimited
-from metaagent.agent.ports import AccessToken, Audit, Dial, NoToken, Progress, Tokens
+from metaagent.agent.failures import (
+    AskInvalid,
+    CapabilityMiss,
+    ExportHidden,
+    Failure,
+    NeedsAuth,
+    ProviderUnavailable,
+    RateLimited,
+)
+from metaagent.agent.ports import AccessToken, Admissions, Audit, Dial, NoToken, Progress, Tokens
 from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Principal
 from providers.errors import (
     BadArguments,
@@ -24,7 +33,7 @@ from providers.errors import (
     ToolError,
     TooManyRequests,
 )
-from providers.spec import Json, Result, ToolSpec
+from providers.spec import Effect, Json, Result, ToolSpec
 
 
 @dataclass(slots=True)
@@ -44,6 +53,9 @@ class Toolbox:
     admission: Admission
     connection: ConnectionRef
     run_id: str
+    taken: frozenset[Effect]
+    """What the person allowed this one run."""
+    admissions: Admissions
     tokens: Tokens
     audit: Audit
     dial: Dial
@@ -56,6 +68,7 @@ class Toolbox:
         check_arguments(tool, args)
         if missed := gate.allowed(tool, self.connection, self.admission):
             raise missed
+        await self._hold_to_consent(tool)
         if self.spent.tool_calls >= self.most_calls:
             raise AskInvalid("This question needs more steps than one ask may take. Ask for less at once.")
         self.spent.tool_calls += 1
@@ -83,6 +96,25 @@ class Toolbox:
             raise
         await self._outcome(fact, "tool.done", intent, began, before, bytes_out=len(result.text))
         return result
+
+    async def _hold_to_consent(self, tool: ToolSpec) -> None:
+        """By what stands at this moment; before anybody is asked, it is read afresh. Raises: NeedsConsent."""
+        for fresh in (False, True):
+            admission = await self.admissions.admit(self.principal, self.admission.provider.id, fresh=fresh)
+            if admission is None:
+                raise ExportHidden
+            asked = gate.consented(
+                tool,
+                admission,
+                self.connection,
+                client=self.principal.client,
+                taken=self.taken,
+                now=datetime.now(UTC),
+            )
+            if asked is None:
+                return
+            if fresh:
+                raise asked
 
     async def _invoke(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
         try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
-from providers.spec import Exposure, Json, ProviderSpec
+from providers.spec import ConsentPolicy, Effect, Exposure, Json, ProviderSpec
 
 
 class Mode(StrEnum):
@@ -104,6 +105,26 @@ class ConnectionRef:
 
 
 @dataclass(frozen=True, slots=True)
+class StandingConsent:
+    """This person lets one client have an effect through a connection, until then."""
+
+    connection_id: UUID
+    client: str
+    effect: Effect
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person has been asked to consent to, and the page where they answer."""
+
+    id: UUID
+    url: str
+    declined: bool
+    """They said no a moment ago. The page lets them change their mind; nobody asks them again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """Everything the decisions about one ask need, read in one trip."""
 
@@ -111,6 +132,11 @@ class Admission:
     installation_id: UUID
     exposure: Exposure
     connections: tuple[ConnectionRef, ...]
+    consent: ConsentPolicy
+    consents: tuple[StandingConsent, ...]
+    """Those of this person, for all of their clients."""
+    connect_url: str = ""
+    """Where people connect when another system runs the OAuth flow; empty: here."""
 
 
 @dataclass(frozen=True, slots=True)

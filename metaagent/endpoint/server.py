@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from uuid import UUID
 
 from mcp import types
 from mcp.server import Server, ServerRequestContext
@@ -15,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from metaagent import __version__
-from metaagent.agent.failures import ExportHidden, Failure, Invitation
+from metaagent.agent.failures import ExportHidden, Failure, Invitation, NeedsConsent
 from metaagent.agent.ports import Progress, silent
 from metaagent.agent.service import Agent
 from metaagent.agent.types import Export, Principal
@@ -97,45 +99,55 @@ class _Handlers:
             _unknown_tool(params.name)
         try:
             ask = tools.ask_from(params.arguments, self.defaults)
-            asked_before = bool(params.input_responses)
-            if asked_before:
-                await self._wait(call, provider, params)
+            asked = await self._wait(call, provider, params) if params.input_responses else []
             return render.answer_result(await self.agent.ask(call.principal, provider, ask, _progress(ctx)))
         except ExportHidden:
             _unknown_tool(params.name)
         except Invitation as invitation:
-            return self._invite(ctx, call, provider, invitation, asked_before=asked_before)
+            return self._invite(ctx, call, provider, invitation, asked)
         except Failure as failure:
             return render.failure_result(failure)
 
     def _invite(
-        self, ctx: Context, call: Call, provider: str, invitation: Invitation, *, asked_before: bool
+        self, ctx: Context, call: Call, provider: str, invitation: Invitation, asked: Sequence[str]
     ) -> types.CallToolResult | types.InputRequiredResult:
         """By what this client declared. Never the same question twice: accepting meant opened, not done."""
-        if asked_before:
+        if invitation.code in asked or invitation.declined:
             return render.failure_result(invitation)
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             declared = ctx.session.client_capabilities
             if declared and declared.elicitation and declared.elicitation.url is not None:
-                return render.invitation_result(invitation, {"provider": provider})
+                state: dict[str, Any] = {"provider": provider, "asked": [*asked, invitation.code]}
+                if isinstance(invitation, NeedsConsent) and invitation.question:
+                    state["question"] = str(invitation.question.id)
+                return render.invitation_result(invitation, state)
         elif ctx.protocol_version == _URL_ELICITATION_ERROR_VERSION and call.url_elicitation:
             raise render.invitation_error(invitation)
         return render.failure_result(invitation)
 
-    async def _wait(self, call: Call, provider: str, params: types.CallToolRequestParams) -> None:
-        """Hold the retry while the person is still in the browser, then go on whatever came of it."""
+    async def _wait(self, call: Call, provider: str, params: types.CallToolRequestParams) -> list[str]:
+        """Hold the retry while the person is still in the browser, then go on whatever came of it.
+
+        Gives the codes of what they have been asked so far.
+        """
         said = json.loads(params.request_state or "{}")
         if said.get("provider") != provider:
             raise MCPError(code=types.INVALID_PARAMS, message="requestState belongs to another call.")
+        asked: list[str] = said.get("asked", [])
         answer = (params.input_responses or {}).get(render.OPEN)
         if getattr(answer, "action", None) != "accept":
-            return
-        try:
+            return asked
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.connect_wait_s):
-                while not await self.agent.connected(call.principal, provider):  # noqa: ASYNC110 - another process connects
+                while not await self._settled(call, provider, said):  # noqa: ASYNC110 - another process tells the database
                     await asyncio.sleep(_POLL_S)
-        except TimeoutError:
-            return
+        return asked
+
+    async def _settled(self, call: Call, provider: str, said: dict[str, Any]) -> bool:
+        """Whether what the person was asked to do is done, or will not be."""
+        if question := said.get("question"):
+            return await self.agent.answered(call.principal, UUID(question))
+        return await self.agent.connected(call.principal, provider)
 
     async def list_resources(
         self, _ctx: Context, _params: types.PaginatedRequestParams | None

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from tenants import selectors as tenants
 from tenants.models import Tenant, User
 from tenants.services import Refused
+from vault.services.revoke import Ended
 
 Found = dict[str, Any]
 
@@ -66,9 +67,9 @@ def _database_sentence(broken: DatabaseError) -> str:
     return "The database cannot be used now. Nothing was stored. Check DATABASE_URL and that it runs."
 
 
-def tenant_named(slug: str) -> Tenant:
-    """The tenant. Raises: Refused."""
-    found = tenants.tenant(slug)
+def tenant_named(slug: str, *, closed: bool = False) -> Tenant:
+    """The tenant; one that is being removed only when `closed` is said. Raises: Refused."""
+    found = tenants.tenant(slug, closed=closed)
     if found is None:
         raise Refused(f"There is no tenant “{slug[:40]}”. Make it with: manage.py tenant_create {slug[:40]}")
     return found
@@ -80,6 +81,15 @@ def user_named(email: str) -> User:
     if found is None:
         raise Refused(f"There is no user “{email[:80]}”. Make one with: manage.py user_create {email[:80]}")
     return found
+
+
+def in_words(ended: Ended) -> str:
+    """How many connections ended, and what is left to do for them."""
+    count = ended.confirmed + ended.pending
+    text = f"{count} connection{'' if count == 1 else 's'} ended."
+    if ended.pending:
+        text += f" {ended.pending} not confirmed by the provider yet; that is tried again until it is."
+    return text
 
 
 def secret_from_stdin(what: str) -> str:

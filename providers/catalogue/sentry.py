@@ -1299,6 +1299,7 @@ PROVIDER = ProviderSpec(
         authorize_url="https://sentry.io/oauth/authorize/",
         token_url="https://sentry.io/oauth/token/",  # noqa: S106 - an address
         revoke_url="https://sentry.io/oauth/revoke/",
+        lifetime_s=2_592_000,
         scopes=(_READ_ORG, _READ_PROJECT, _READ_EVENT),
         scope_words={
             _READ_ORG: "see your organizations, their projects, error counts and sessions",

@@ -92,6 +92,7 @@ class Control:
         return [
             Route("/_stats", self.stats),
             Route("/_reset", self.reset, methods=["POST"]),
+            Route("/_expire", self.expire, methods=["POST"]),
             Route("/_faults", self.faults, methods=["GET", "POST"]),
             Route("/_clients", self.clients, methods=["POST"]),
         ]
@@ -105,6 +106,13 @@ class Control:
         if from_elsewhere(request):
             return web.not_from_here()
         self._steering.stats = Stats()
+        return Response(status_code=204)
+
+    async def expire(self, request: Request) -> Response:
+        """Every access token given out so far is over its time."""
+        if from_elsewhere(request):
+            return web.not_from_here()
+        self._grants.expire()
         return Response(status_code=204)
 
     async def faults(self, request: Request) -> Response:

@@ -47,6 +47,8 @@ class Faults:
     """For how many token requests `token` holds; until changed when None."""
     token_delay_s: float = 0
     """How long a token request waits before anything else."""
+    rotate: bool = True
+    """Whether a refresh uses up the refresh token; without it the answer names the same one again."""
 
     def changed(self, given: Mapping[str, Any]) -> Faults:
         """These faults with some replaced. Raises: `ValueError` with one sentence about what is wrong."""
@@ -62,6 +64,8 @@ class Faults:
         for name, choices in (("status", STATUSES), ("body", BODIES), ("token", TOKEN_FAULTS)):
             if getattr(made, name) not in {None, *choices}:
                 raise ValueError(f"{name} must be one of {', '.join(str(choice) for choice in sorted(choices))}.")
+        if not isinstance(made.rotate, bool):
+            raise ValueError("rotate must be true or false.")  # noqa: TRY004 - one error type for bad input
         if not isinstance(made.path, str):
             raise ValueError("path must be the beginning of a path.")  # noqa: TRY004 - one error type for bad input
         return made

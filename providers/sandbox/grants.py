@@ -152,8 +152,10 @@ class Grants:
         finally:
             family.in_flight -= 1
 
-    def refresh(self, client: Client, refresh: str, *, now: float, ttl: int) -> Tokens:
+    def refresh(self, client: Client, refresh: str, *, now: float, ttl: int, rotate: bool = True) -> Tokens:
         """Rotate: the old pair dies, a new one is given. A used refresh token kills the family (RFC 9700 4.14.2).
+
+        Without `rotate` only the access token is new.
 
         Raises: `Denied`.
         """
@@ -168,7 +170,7 @@ class Grants:
         if not family.alive or name != family.refresh:
             raise Denied("invalid_grant", "The refresh token was used before or revoked.")
         self.stats.refreshes += 1
-        return self._pair(family, now, ttl)
+        return self._pair(family, now, ttl, keep="" if rotate else refresh)
 
     def revoke(self, client: Client, token: str) -> None:
         """Kill the pair a token belongs to; a token that is not this client's changes nothing (RFC 7009)."""
@@ -183,6 +185,11 @@ class Grants:
             family.alive = False
             self.stats.revocations += 1
 
+    def expire(self) -> None:
+        """The time of every access token is over."""
+        for family in self._by_access.values():
+            family.expires_at = 0
+
     def connected(self, person: Person) -> list[Family]:
         """What a person has connected and not removed."""
         return [family for family in self._by_access.values() if family.alive and family.person is person]
@@ -192,8 +199,8 @@ class Grants:
         family = self._by_access.get(digest(token))
         return family if family is not None and family.alive and now < family.expires_at else None
 
-    def _pair(self, family: Family, now: float, ttl: int) -> Tokens:
-        access, refresh = token_hex(32), token_hex(32)
+    def _pair(self, family: Family, now: float, ttl: int, *, keep: str = "") -> Tokens:
+        access, refresh = token_hex(32), keep or token_hex(32)
         self._by_access.pop(family.access, None)
         family.access, family.refresh, family.expires_at = digest(access), digest(refresh), now + ttl
         self._by_access[family.access] = self._by_refresh[family.refresh] = family

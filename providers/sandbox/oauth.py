@@ -155,7 +155,8 @@ class OAuth:
             case "refresh_token":
                 if "scope" in form:
                     raise Denied("invalid_request", "A refresh keeps its scopes; leave scope out.")
-                return self._grants.refresh(client, form.get("refresh_token", ""), now=now, ttl=ttl)
+                rotate = self._steering.faults.rotate
+                return self._grants.refresh(client, form.get("refresh_token", ""), now=now, ttl=ttl, rotate=rotate)
             case _:
                 raise Denied("unsupported_grant_type", "grant_type must be authorization_code or refresh_token.")
 

@@ -11,8 +11,11 @@ from django.db import connection as database
 
 from providers.errors import Unavailable
 from tests.world import World
+from vault import oauth
 from vault.models import Connection, SealedTokenSet
 from vault.services import access, revoke
+from vault.services.clients import client_of
+from vault.services.sealed import fields_of, open_token
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +89,8 @@ def test_a_dead_grant_is_needs_auth_and_the_provider_is_not_asked_again(world: W
         http.post("/_reset").raise_for_status()
     expire(connection)
     sealed = SealedTokenSet.objects.get(connection=connection)
-    revoke._kill(connection, sealed)
+    tokens = {kind: open_token(connection, sealed, kind) for kind in fields_of(sealed)}
+    oauth.revoke_all(client_of(connection.installation), refresh=tokens["refresh"], access=tokens["access"])
     assert world.error("run", {"mode": "tool", "tool": "who_am_i"})["reason"] == "refresh_failed"
     assert world.error("run", {"mode": "tool", "tool": "who_am_i"})["reason"] == "refresh_failed"
     assert len(world.events("token.refresh.intent")) == 1
@@ -184,7 +188,7 @@ def test_an_older_version_put_back_does_not_open(world: World) -> None:
 def test_waiting_for_a_refresh_ends_with_a_clear_sentence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = world.connect()
     expire(connection)
-    held = datetime.now(UTC) + timedelta(minutes=1)
+    held = datetime.now(UTC) + timedelta(seconds=40)
     SealedTokenSet.objects.filter(connection=connection).update(lease_until=held)
     monkeypatch.setattr(access, "_WAIT_S", 0.2)
     with pytest.raises(Unavailable, match="Try again"):

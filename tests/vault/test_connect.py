@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf import settings
+from django.db import connection as database
 
+from audit import services as audit
 from metaagent.visitor import Visitor
+from providers.models import Installation
 from tenants import services as tenants
+from tests.vault.outages import no_keys
 from tests.world import World
 from vault.models import ConnectAttempt, Connection, ConnectLink, SealedTokenSet
+from vault.services import connect
+
+
+@pytest.fixture(autouse=True)
+def _behaved(world: World) -> Iterator[None]:
+    yield
+    world.faults()
 
 
 def test_a_link_opened_by_someone_else_goes_nowhere(world: World) -> None:
@@ -148,18 +162,36 @@ def test_the_back_button_shows_the_connection_again_and_exchanges_nothing(world:
     assert len(world.events("connect.exchange.done")) == 1
 
 
-def test_ten_answers_at_once_make_one_exchange_and_one_connection(world: World) -> None:
+def test_twenty_answers_at_once_and_the_back_button_make_one_exchange_and_all_see_it(world: World) -> None:
     with Visitor() as visitor:
         world.begin(visitor, world.connect_link())
         answer = _callback(world, visitor)
-        before = world.stats()["codes_exchanged"]
-        with ThreadPoolExecutor(10) as pool:
-            statuses = list(pool.map(lambda _: visitor.http.get(answer).status_code, range(10)))
-    assert 200 in statuses
-    assert set(statuses) <= {200, 410}
-    assert world.stats()["codes_exchanged"] == before + 1
+        before = world.stats()
+        world.faults(token_delay_s=0.5)  # so that all of them come while the first is being worked
+        with ThreadPoolExecutor(20) as pool:
+            pages = list(pool.map(lambda _: visitor.http.get(answer), range(20)))
+        pages.append(visitor.open(answer))
+    assert {page.status_code for page in pages} == {200}
+    assert all("Sentry is connected" in page.text for page in pages)
+    after = world.stats()
+    assert after["codes_exchanged"] == before["codes_exchanged"] + 1
+    assert after["codes_reused"] == before["codes_reused"]
     assert Connection.objects.filter(tenant=world.tenant).count() == 1
-    assert len(world.events("connect.exchange.done")) == 1
+    assert len(world.events("connect.exchange.intent")) == len(world.events("connect.exchange.done")) == 1
+    assert not world.events("connect.callback.refused")
+
+
+def test_a_failed_answer_is_the_same_page_however_often_it_comes(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer = _callback(world, visitor)
+        world.faults(token="500_before")
+        first = visitor.open(answer)
+        world.faults()
+        again = visitor.open(answer)
+    assert (first.status_code, again.status_code) == (502, 502)
+    assert "did not finish connecting" in again.text
+    assert len(world.events("connect.exchange.failed")) == 1
 
 
 def test_refusing_at_the_provider_is_said_kindly_and_stores_nothing(world: World) -> None:
@@ -182,6 +214,259 @@ def test_scopes_that_were_unticked_are_named_and_missed_later(world: World) -> N
     assert error["code"] == "capability_miss"
     assert error["missing_scopes"] == ["event:read"]
     assert error["connect_url"]
+
+
+def test_an_answer_of_another_issuer_is_refused_before_anything_in_it_is_read(world: World) -> None:
+    issuer = "https://sentry.io"
+    world.install(overrides={"issuer": issuer})
+    before = world.stats()["codes_exchanged"]
+    for wrong in (
+        "iss=https%3A%2F%2Fsentry.io%2F",
+        "iss=https%3A%2F%2Fevil.example",
+        "iss=",
+        "iss=x&error=access_denied",
+    ):
+        with Visitor() as visitor:
+            world.begin(visitor, world.connect_link())
+            page = visitor.open(f"{_callback(world, visitor)}&{wrong}")
+            assert page.status_code == 400, wrong
+            assert "was not from Sentry" in page.text
+    assert world.stats()["codes_exchanged"] == before
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        assert visitor.open(f"{_callback(world, visitor)}&iss=https%3A%2F%2Fsentry.io").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["state", "code", "error", "iss"])
+def test_an_answer_that_says_something_twice_is_not_ours(world: World, name: str) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer = _callback(world, visitor)
+        assert visitor.open(f"{answer}&{name}=x&{name}=y").status_code == 404
+    assert not Connection.objects.filter(tenant=world.tenant).exists()
+
+
+def test_an_error_put_into_another_browser_s_round_trip_does_not_end_it(world: World) -> None:
+    with Visitor() as visitor, Visitor() as attacker:
+        world.begin(visitor, world.connect_link())
+        answer = _callback(world, visitor)
+        state = parse_qs(urlsplit(answer).query)["state"][0]
+        world.log_in(attacker, world.person())
+        path = f"{world.product.url}/oauth/callback/{world.installation.pk}/"
+        assert attacker.open(f"{path}?state={state}&error=access_denied").status_code == 403
+        assert visitor.open(answer).status_code == 200
+
+
+def test_a_round_trip_ends_when_the_installation_changes_under_it(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer = _callback(world, visitor)
+        world.install(exposure="strict")
+        before = world.stats()["codes_exchanged"]
+        assert visitor.open(answer).status_code == 409
+    assert world.stats()["codes_exchanged"] == before
+    assert not Connection.objects.filter(tenant=world.tenant).exists()
+
+
+def test_a_state_is_good_for_one_code(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer = _callback(world, visitor)
+        before = world.stats()
+        code = parse_qs(urlsplit(answer).query)["code"][0]
+        assert visitor.open(answer.replace(code, "0" * len(code))).status_code == 502
+        assert visitor.open(answer).status_code == 502  # what became of the first
+    assert world.stats()["codes_exchanged"] == before["codes_exchanged"]
+    assert not Connection.objects.filter(tenant=world.tenant).exists()
+
+
+def test_every_round_trip_is_bound_by_s256_of_its_own(world: World) -> None:
+    seen = []
+    for _ in range(2):
+        with Visitor() as visitor:
+            world.begin(visitor, world.connect_link())
+            asked = parse_qs(urlsplit(visitor.page.history[0].headers["location"]).query)
+        assert asked["code_challenge_method"] == ["S256"]
+        seen += [*asked["code_challenge"], *asked["state"]]
+    assert len(set(seen)) == 4
+    assert {len(value) for value in seen} == {43}
+
+
+def test_whoever_leaves_while_the_code_is_exchanged_gets_no_connection(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer = _callback(world, visitor)
+        revoked = world.stats()["revocations"]
+        world.faults(token_delay_s=1)
+        with ThreadPoolExecutor(1) as pool:
+            page = pool.submit(visitor.open, answer)
+            until = time.monotonic() + 10
+            while not world.events("connect.exchange.intent"):
+                assert time.monotonic() < until
+            tenants.remove_member(membership=world.me.user.memberships.get(), by=None)
+            assert page.result().status_code == 403
+    assert not Connection.objects.filter(tenant=world.tenant).exists()
+    assert world.stats()["revocations"] == revoked + 1
+    assert world.events("connect.exchange.failed")[0].detail["code"] == "not_member"
+
+
+def test_an_installation_that_changes_while_the_code_is_exchanged_gets_no_connection(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer = _callback(world, visitor)
+        revoked = world.stats()["revocations"]
+        world.faults(token_delay_s=1)
+        with ThreadPoolExecutor(1) as pool:
+            page = pool.submit(visitor.open, answer)
+            until = time.monotonic() + 10
+            while not world.events("connect.exchange.intent"):
+                assert time.monotonic() < until
+            Installation.objects.filter(pk=world.installation.pk).update(version=99)
+            assert page.result().status_code == 409
+    assert not Connection.objects.filter(tenant=world.tenant).exists()
+    assert world.stats()["revocations"] == revoked + 1
+
+
+def test_without_keys_no_code_is_spent(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer, before = _callback(world, visitor), world.stats()["codes_exchanged"]
+        with no_keys():
+            assert visitor.open(answer).status_code == 503
+            assert "The vault is closed" in visitor.page.text
+        with no_keys():
+            visitor.open(world.connect_link())
+            visitor.send(
+                next(form for form in visitor.forms() if form.method == "post" and "logout" not in form.action)
+            )
+            assert visitor.page.status_code == 503
+    assert world.stats()["codes_exchanged"] == before
+    assert not world.events("connect.exchange.intent")
+    assert not ConnectAttempt.objects.filter(link__tenant=world.tenant, outcome="connected").exists()
+
+
+@contextmanager
+def _tokens_refused_by_the_database() -> Iterator[None]:
+    """As if the disk under them were full."""
+    table, name = SealedTokenSet._meta.db_table, "no_room"
+    with database.cursor() as cursor:
+        if database.vendor == "sqlite":
+            body = "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            cursor.execute(f"CREATE TRIGGER {name} BEFORE INSERT ON {table} {body}")
+        else:
+            body = "BEGIN RAISE EXCEPTION 'no room'; END"
+            cursor.execute(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
+            cursor.execute(f"CREATE TRIGGER {name} BEFORE INSERT ON {table} EXECUTE FUNCTION {name}()")
+    try:
+        yield
+    finally:
+        with database.cursor() as cursor:
+            if database.vendor == "sqlite":
+                cursor.execute(f"DROP TRIGGER {name}")
+            else:
+                cursor.execute(f"DROP FUNCTION {name}() CASCADE")
+
+
+def test_tokens_that_came_wait_for_a_database_that_is_gone_for_a_moment(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer, before = _callback(world, visitor), world.stats()["codes_exchanged"]
+        with ThreadPoolExecutor(1) as pool:
+            with _tokens_refused_by_the_database():
+                page = pool.submit(visitor.open, answer)
+                until = time.monotonic() + 10
+                while world.stats()["codes_exchanged"] == before:
+                    assert time.monotonic() < until
+            assert page.result().status_code == 200
+    assert len(world.events("connect.exchange.done")) == 1
+    assert not world.call_tool("who_am_i").is_error
+
+
+def test_tokens_that_cannot_be_stored_are_given_up_at_the_provider(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "_KEEP_S", 0.2)
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer, before = _callback(world, visitor), world.stats()["revocations"]
+        with _tokens_refused_by_the_database():
+            assert visitor.open(answer).status_code == 503
+        assert "could not be stored" in visitor.page.text
+    assert world.stats()["revocations"] == before + 1
+    assert not Connection.objects.filter(tenant=world.tenant).exists()
+    assert world.events("connect.exchange.failed")[0].detail["code"] == "not_stored"
+
+
+def test_an_exchange_whose_process_died_gets_an_outcome_and_an_honest_page(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer = _callback(world, visitor)
+        attempt = ConnectAttempt.objects.get(link__tenant=world.tenant)
+        # As the process left it: the intent is on record, and nothing came after it.
+        audit.append([connect._intent(attempt)])
+        long_ago = datetime.now(UTC) - timedelta(minutes=5)
+        ConnectAttempt.objects.filter(pk=attempt.pk).update(used_at=long_ago, outcome="exchanging")
+        before = world.stats()["codes_exchanged"]
+        assert visitor.open(answer).status_code == 503
+        assert "was interrupted" in visitor.page.text
+        assert visitor.open(answer).status_code == 503
+    assert world.stats()["codes_exchanged"] == before
+    [failed] = world.events("connect.exchange.failed")
+    assert (failed.intent_id, failed.detail["code"]) == (attempt.pk, "outcome_unknown")
+    assert connect.settle(now=datetime.now(UTC)) == 0
+
+
+def test_what_died_is_settled_without_anybody_coming_back(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+    attempt = ConnectAttempt.objects.get(link__tenant=world.tenant)
+    now = datetime.now(UTC)
+    ConnectAttempt.objects.filter(pk=attempt.pk).update(used_at=now, outcome="exchanging")
+    connect.settle(now=now)
+    attempt.refresh_from_db()
+    assert attempt.outcome == "exchanging"
+    connect.settle(now=now + timedelta(minutes=5))
+    attempt.refresh_from_db()
+    assert attempt.outcome == "interrupted"
+    assert world.events("connect.exchange.failed")[0].detail["code"] == "outcome_unknown"
+    connect.settle(now=now + timedelta(days=2))
+    assert not ConnectLink.objects.filter(pk=attempt.link_id).exists()
+
+
+def test_a_late_winner_finds_that_it_was_given_up(world: World) -> None:
+    with Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        answer, revoked = _callback(world, visitor), world.stats()["revocations"]
+        world.faults(token_delay_s=1)
+        with ThreadPoolExecutor(1) as pool:
+            page = pool.submit(visitor.open, answer)
+            until = time.monotonic() + 10
+            while not world.events("connect.exchange.intent"):
+                assert time.monotonic() < until
+            connect.settle(now=datetime.now(UTC) + timedelta(minutes=5))
+            assert page.result().status_code == 503
+    assert not Connection.objects.filter(tenant=world.tenant).exists()
+    assert world.stats()["revocations"] == revoked + 1
+    assert len(world.events("connect.exchange.failed")) == 1
+
+
+def test_the_verifier_is_gone_once_the_answer_came(world: World) -> None:
+    world.connect()
+    assert {bytes(row.verifier) for row in ConnectAttempt.objects.filter(link__tenant=world.tenant)} == {b""}
+
+
+def test_a_grant_that_ends_whatever_happens_says_when(world: World) -> None:
+    Installation.objects.filter(pk=world.installation.pk).update(overrides={"grant_lifetime_s": 3 * 86_400})
+    row = world.connect()
+    assert row.grant_ends_at is not None
+    assert abs(row.grant_ends_at - datetime.now(UTC) - timedelta(days=3)) < timedelta(minutes=1)
+    with Visitor() as visitor:
+        world.log_in(visitor)
+        visitor.open(f"{world.product.url}/connections/")
+        assert "Has to be connected again by" in visitor.page.text
+        Connection.objects.filter(pk=row.pk).update(grant_ends_at=datetime.now(UTC) + timedelta(days=30))
+        visitor.open(f"{world.product.url}/connections/")
+        assert "Has to be connected again by" not in visitor.page.text
 
 
 @pytest.mark.parametrize("fault", ["html", "500_before", "500_after"])

@@ -14,8 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from tests.world import World
 from vault import sealing
-from vault.crypto import Unreadable, new_key
-from vault.keyring import LocalRing
+from vault.crypto import KeysUnavailable, Unreadable, new_key
+from vault.keks.local import LocalRing
 from vault.models import TenantKey
 
 CONTEXT = {"tenant": "t", "purpose": "data-key", "key": "k"}
@@ -51,20 +51,41 @@ def test_a_damaged_key_file_is_never_replaced(tmp_path: Path, text: str) -> None
 
 def test_processes_that_start_together_share_one_key(tmp_path: Path) -> None:
     path = tmp_path / "vault.key"
-    LocalRing(path)
-    wrapped = LocalRing(path).wrap(b"k" * 32, CONTEXT)
     with ThreadPoolExecutor(4) as pool:
         rings = list(pool.map(lambda _: LocalRing(path), range(4)))
-    assert all(ring.unwrap(ring.uri, wrapped, CONTEXT) == b"k" * 32 for ring in rings)
+    uri, wrapped = rings[0].wrap(b"k" * 32, CONTEXT)
+    assert all(ring.unwrap(uri, wrapped, CONTEXT) == b"k" * 32 for ring in rings)
 
 
 def test_a_wrapped_key_opens_for_its_tenant_only(tmp_path: Path) -> None:
     ring = LocalRing(tmp_path / "vault.key")
-    wrapped = ring.wrap(new_key(), CONTEXT)
+    uri, wrapped = ring.wrap(new_key(), CONTEXT)
     with pytest.raises(Unreadable):
-        ring.unwrap(ring.uri, wrapped, {**CONTEXT, "tenant": "other"})
-    with pytest.raises(Unreadable):
-        ring.unwrap("local:gone", wrapped, CONTEXT)
+        ring.unwrap(uri, wrapped, {**CONTEXT, "tenant": "other"})
+
+
+def test_a_key_that_is_not_in_the_file_is_missing_and_not_wrong(tmp_path: Path) -> None:
+    wrapped = LocalRing(tmp_path / "vault.key").wrap(new_key(), CONTEXT)
+    (tmp_path / "vault.key").unlink()
+    made_anew = LocalRing(tmp_path / "vault.key")
+    with pytest.raises(KeysUnavailable, match="backup"):
+        made_anew.unwrap(*wrapped, CONTEXT)
+
+
+def test_a_key_file_that_goes_away_is_an_outage_until_it_is_back(tmp_path: Path) -> None:
+    path = tmp_path / "vault.key"
+    ring = LocalRing(path)
+    wrapped = ring.wrap(b"k" * 32, CONTEXT)
+    path.rename(tmp_path / "away")
+    with pytest.raises(KeysUnavailable):
+        ring.unwrap(*wrapped, CONTEXT)
+    (tmp_path / "away").rename(path)
+    path.chmod(0o644)
+    path.touch()
+    with pytest.raises(KeysUnavailable):
+        ring.unwrap(*wrapped, CONTEXT)
+    path.chmod(0o600)
+    assert ring.unwrap(*wrapped, CONTEXT) == b"k" * 32
 
 
 def test_a_data_key_moved_to_another_tenant_does_not_open(world: World) -> None:
@@ -89,10 +110,17 @@ def test_a_shredded_key_opens_nothing_from_that_moment(world: World) -> None:
 
 def test_a_ring_keeps_opening_what_an_older_key_wrapped(tmp_path: Path) -> None:
     path = tmp_path / "vault.key"
-    wrapped = LocalRing(path).wrap(b"k" * 32, CONTEXT)
-    ring = json.loads(path.read_text())
-    ring["keys"]["k2"], ring["primary"] = base64.b64encode(new_key()).decode(), "k2"
-    path.write_text(json.dumps(ring))
-    newer = LocalRing(path)
-    assert newer.uri == "local:k2"
-    assert newer.unwrap("local:k1", wrapped, CONTEXT) == b"k" * 32
+    running, other = LocalRing(path), LocalRing(path)
+    uri, wrapped = running.wrap(b"k" * 32, CONTEXT)
+    newer = other.add_key()
+    assert running.uri == newer != uri
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert running.unwrap(uri, wrapped, CONTEXT) == b"k" * 32
+    assert running.unwrap(*other.wrap(b"n" * 32, CONTEXT), CONTEXT) == b"n" * 32
+
+
+def test_a_ring_of_the_first_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "vault.key"
+    path.write_text(json.dumps({"primary": "k1", "keys": {"k1": base64.b64encode(b"m" * 32).decode()}}))
+    path.chmod(0o600)
+    assert LocalRing(path).uri == "local:k1"

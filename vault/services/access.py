@@ -1,41 +1,70 @@
 """The access token of a connection, refreshed at most once per version across all processes (design: refresh protocol).
 
-The rules, in the order of the code: use what is good for a minute more; else claim the version with one conditional
-update, committed together with the audit intent; the winner asks the provider once; what it gets is stored only if
-nothing changed meanwhile (the fence); everyone else waits and reads again.
+The rules, in the order of the code: use what is good; else claim the version with one conditional update, committed
+together with the audit intent; the winner asks the provider once; what it gets is stored only if nothing changed
+meanwhile (the fence), and kept in memory until the database takes it; everyone else waits and reads again. The one
+clock is the database's: processes whose clocks differ agree on what has expired and whose lease has run out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
+import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from django.db import close_old_connections, transaction
-from django.db.models import F, Q
+from django.db import DatabaseError, close_old_connections, transaction
+from django.db import connection as database
+from django.db.models import F, OuterRef, Q
+from django.db.models.functions import Now
 
+from audit import selectors as audit_log
 from audit import services as audit
 from audit.events import Event, EventKind
+from providers import selectors as providers
 from providers.errors import ToolError, Unavailable
+from providers.models import Installation
+from providers.spec import OAuthSpec
 from tenants import standing
 from vault import oauth, sealing
-from vault.crypto import Context, DataKey, Unreadable
+from vault.crypto import Context, DataKey, KeysUnavailable, Unreadable
 from vault.models import Connection, SealedTokenSet, Status
+from vault.services import revoke
 from vault.services.clients import client_of
-from vault.services.sealed import open_token, seal_tokens, token_context
+from vault.services.sealed import dated, grant_of, open_token, seal_tokens, token_context
 from vault.tokens import AccessToken, AnswerRefused, TokenSet
 
-__all__ = ["Reconnect", "SealedAccess", "Unreadable", "access", "damaged", "give_up", "sealed_with"]
+__all__ = [
+    "Reconnect",
+    "SealedAccess",
+    "Unreadable",
+    "access",
+    "damaged",
+    "give_up",
+    "keep_alive",
+    "sealed_with",
+    "settle",
+]
 
 log = logging.getLogger(__name__)
 
 REFRESH_LEASE = timedelta(seconds=25)
 GOOD_FOR = timedelta(seconds=60)
+_IN_HAND = timedelta(seconds=5)
 _WAIT_S, _POLL_S = 30.0, 0.05
-_BACK_OFF = timedelta(seconds=5)
-_PRESENTATIONS = 2
+_HOLD_S = 600.0
+"""How long new tokens are kept in memory when the database does not take them: they exist nowhere else."""
+_BACK_OFF_S, _BACK_OFF_MOST_S = 5.0, 300.0
+_PRESENTATIONS, _PRESENTATIONS_IN_LEEWAY, _LEEWAY_S = 2, 4, 120
+"""How often one refresh token is presented when outcomes stay unknown; a few times more where the provider lets a
+used one be presented again for so long that all of them fall within it."""
+
+_holding: set[UUID] = set()
+"""Connections whose new tokens this process holds until the database takes them."""
 
 
 class Reconnect(Exception):
@@ -53,9 +82,11 @@ class SealedAccess:
     connection_id: UUID
     tenant_id: UUID
     version: int
+    renew_in_s: float
+    """After how many seconds it should be renewed; below zero: now."""
+    usable_s: float
+    """For how many seconds it can be used; infinite when only the provider knows."""
     context: Context = field(repr=False)
-    renew_at: datetime
-    """From when on it is not used without asking the database."""
     blob: bytes = field(repr=False)
     key: DataKey = field(repr=False)
 
@@ -65,179 +96,88 @@ class SealedAccess:
         return AccessToken(plain.decode(), self.version)
 
 
-def sealed_with(connection: Connection, row: SealedTokenSet, key: DataKey) -> SealedAccess:
-    """The row's access token with its opened data key."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A row and the database's time when it was read."""
+
+    row: SealedTokenSet
+    clock: datetime
+
+    @property
+    def left(self) -> timedelta:
+        """For how long the access token is good."""
+        return timedelta.max if self.row.expires_at is None else self.row.expires_at - self.clock
+
+    @property
+    def resting(self) -> bool:
+        """Whether the provider is left alone for now. A pause longer than any is a clock that was set back."""
+        until = self.row.retry_after
+        return until is not None and self.clock < until <= self.clock + timedelta(seconds=2 * _BACK_OFF_MOST_S)
+
+    @property
+    def leased(self) -> bool:
+        """Whether somebody is renewing it now."""
+        return self.row.lease_until is not None and self.row.lease_until >= self.clock
+
+    def exhausted(self, spec: OAuthSpec) -> bool:
+        """Whether the refresh token was presented as often as is safe without an answer."""
+        if not spec.rotation:
+            return False
+        most = _PRESENTATIONS_IN_LEEWAY if spec.reuse_leeway_s >= _LEEWAY_S else _PRESENTATIONS
+        return self.row.attempts >= most and not self.leased
+
+
+def access(connection_id: UUID, *, rejected: int | None = None, ahead: bool = False) -> SealedAccess:
+    """A usable access token of this connection.
+
+    `rejected` is the version the provider has just answered 401 to. `ahead`: renew one that nears its end though it
+    can still be used; without it such a one is returned as it is, and its `renew_in_s` says so.
+
+    Raises: Reconnect; Unavailable when the provider or the keys cannot be asked now.
+    """
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        read = _load(connection_id)
+        row, left = read.row, read.left
+        stale = rejected is not None and row.version <= rejected
+        if not stale and left > (_margin(row) if ahead else min(_IN_HAND, _margin(row) / 2)):
+            return _sealed_access(read)
+        good = not stale and left > timedelta(0)
+        if row.refresh is None or read.resting:
+            if good:
+                return _sealed_access(read)
+            if row.refresh is None:
+                raise _needs_auth(row, "revoked" if stale else "refresh_failed")
+            raise Unavailable("The provider is not renewing access right now. Try again in a few seconds.")
+        if read.exhausted(providers.spec_of(row.connection.installation).oauth):
+            raise _needs_auth(row, "refresh_outcome_unknown")
+        if connection_id not in _holding and (intent := _claim(row)):
+            return _refresh(row, intent)
+        if good:
+            return _sealed_access(read)
+        if time.monotonic() > deadline:
+            raise Unavailable("Access is being renewed and that takes too long. Try again in a few seconds.")
+        close_old_connections()  # whoever waits holds no database connection
+        time.sleep(_POLL_S)
+
+
+def sealed_with(connection: Connection, row: SealedTokenSet, key: DataKey, *, clock: datetime) -> SealedAccess:
+    """The row's access token with its opened data key; `clock` is the database's time when it was read."""
+    read = _Read(row, clock)
+    usable_s = math.inf if row.expires_at is None else read.left.total_seconds()
+    renew_in_s = usable_s - _margin(row).total_seconds() if row.refresh is not None else usable_s
+    if read.resting and row.retry_after is not None:
+        renew_in_s = max(renew_in_s, (row.retry_after - clock).total_seconds())
     return SealedAccess(
         connection_id=connection.pk,
         tenant_id=connection.tenant_id,
         version=row.version,
-        context=token_context(
-            connection, "access", row.version, grant=connection.grant, renewable=row.refresh is not None
-        ),
-        renew_at=row.expires_at - _margin(row) if row.expires_at else datetime.now(UTC),
+        renew_in_s=renew_in_s,
+        usable_s=usable_s,
+        context=_context(connection, row.version, renewable=row.refresh is not None),
         blob=bytes(row.access),
         key=key,
     )
-
-
-def sealed_access(row: SealedTokenSet) -> SealedAccess:
-    """The row's access token, ready to open. Raises: Reconnect when the row does not open."""
-    try:
-        return sealed_with(row.connection, row, sealing.data_key(row.connection.tenant_id, row.access))
-    except Unreadable:
-        raise _unreadable(row) from None
-
-
-def access(connection_id: UUID, *, rejected: int | None = None) -> SealedAccess:
-    """A usable access token of this connection; `rejected` is the version the provider has just answered 401 to.
-
-    Raises: Reconnect; Unavailable when the provider cannot be asked now.
-    """
-    deadline = time.monotonic() + _WAIT_S
-    while True:
-        now = datetime.now(UTC)
-        row = _load(connection_id)
-        stale = rejected is not None and row.version <= rejected
-        good = row.expires_at is not None and row.expires_at > now
-        if not stale and row.expires_at is not None and row.expires_at > now + _margin(row):
-            return sealed_access(row)
-        if row.refresh is None:
-            if good and not stale:
-                return sealed_access(row)
-            raise _needs_auth(row, "revoked" if stale else "refresh_failed")
-        if row.retry_after is not None and row.retry_after > now:
-            if good and not stale:
-                return sealed_access(row)
-            raise Unavailable("The provider is not renewing access right now. Try again in a few seconds.")
-        if row.attempts >= _PRESENTATIONS and (row.lease_until is None or row.lease_until < now):
-            raise _needs_auth(row, "refresh_outcome_unknown")
-        if intent := _claim(row, now=now):
-            return _refresh(row, intent)
-        if good and not stale:
-            return sealed_access(row)
-        if time.monotonic() > deadline:
-            raise Unavailable("Access is being renewed and that takes too long. Try again in a few seconds.")
-        close_old_connections()
-        time.sleep(_POLL_S)
-
-
-def _margin(row: SealedTokenSet) -> timedelta:
-    """How long a token must still be good to be used: a minute, less for tokens that live shortly.
-
-    The spread by connection keeps tokens issued together from being refreshed together.
-    """
-    lifetime = (row.expires_at - row.refreshed_at) if row.expires_at else GOOD_FOR
-    return min(GOOD_FOR, lifetime / 5) * (1 + (row.connection_id.int % 100) / 200)
-
-
-def _load(connection_id: UUID) -> SealedTokenSet:
-    row = (
-        SealedTokenSet.objects.select_related("connection__installation", "connection__tenant")
-        .filter(connection_id=connection_id)
-        .first()
-    )
-    if row is None:
-        raise Reconnect("revoked")
-    if row.connection.status != Status.READY:
-        raise Reconnect(row.connection.reason or "revoked")
-    return row
-
-
-def _claim(row: SealedTokenSet, *, now: datetime) -> Event | None:
-    """The intent's event for exactly one caller per version; None for everyone else."""
-    owner = uuid4()
-    free = Q(lease_until=None) | Q(lease_until__lt=now)
-    ready = Connection.objects.filter(pk=row.connection_id, status=Status.READY)
-    with transaction.atomic():
-        # No join: with one, Django nests these conditions in a subquery, and PostgreSQL does not look at them again
-        # when the row it waited for has been claimed meanwhile.
-        claimed = SealedTokenSet.objects.filter(
-            free, pk=row.pk, version=row.version, attempts=row.attempts, connection_id__in=ready.values("pk")
-        ).update(lease_until=now + REFRESH_LEASE, refresh_owner=owner, attempts=F("attempts") + 1)
-        if not claimed:
-            return None
-        row.refresh_owner = owner
-        connection = row.connection
-        return audit.record(
-            EventKind.REFRESH_INTENT,
-            tenant_id=connection.tenant_id,
-            user_id=connection.owner_id,
-            connection_id=connection.pk,
-            provider=connection.installation.slug,
-            version=row.version,
-        )
-
-
-def _refresh(row: SealedTokenSet, intent: Event) -> SealedAccess:
-    connection = row.connection
-    try:
-        # Everything that can fail on our side fails before the refresh token is spent.
-        client = client_of(connection.installation)
-        sealing.active_key(connection.tenant_id)
-        old = open_token(connection, row, "refresh")
-    except Unreadable:
-        raise _unreadable(row) from None
-    close_old_connections()
-    try:
-        fresh = oauth.refresh(client, refresh_token=old)
-    except AnswerRefused as refused:
-        return _refused(row, intent, refused.code)
-    except ToolError as broken:
-        # Not sent: nothing was spent. Sent and unanswered: one more presentation may follow, no more than one.
-        _release(row, intent, "unavailable", spent=not isinstance(broken, Unavailable) or broken.sent)
-        raise Unavailable("The provider did not renew access. Try again in a few seconds.") from None
-    return _store(row, intent, fresh, old)
-
-
-def _store(row: SealedTokenSet, intent: Event, fresh: TokenSet, old: str) -> SealedAccess:
-    """Write the new version through the fence; what no longer belongs to the row is revoked at the provider."""
-    connection, version, now = row.connection, row.version + 1, datetime.now(UTC)
-    with transaction.atomic():
-        # Held until the commit: a disconnect comes either before, and is seen, or after, and finds these tokens.
-        alive = Connection.objects.select_for_update().filter(
-            pk=connection.pk, epoch=connection.epoch, status=Status.READY
-        )
-        ours = SealedTokenSet.objects.filter(pk=row.pk, version=row.version, refresh_owner=row.refresh_owner)
-        stored = alive.first() is not None and ours.update(
-            **seal_tokens(connection, fresh, version=version, grant=connection.grant, keep_refresh=old),
-            version=version,
-            expires_at=now + timedelta(seconds=fresh.lifetime_s or 300),
-            refreshed_at=now,
-            refresh_owner=None,
-            lease_until=None,
-            attempts=0,
-            retry_after=None,
-        )
-        _outcome(row, intent, EventKind.REFRESH_DONE if stored else EventKind.REFRESH_FAILED, stored=bool(stored))
-        if stored and fresh.scopes is not None and list(fresh.scopes) != connection.scopes:
-            Connection.objects.filter(pk=connection.pk, epoch=connection.epoch).update(scopes=list(fresh.scopes))
-    if not stored:
-        _revoke_quietly(row, fresh)
-        raise Reconnect("revoked")
-    return sealed_access(_load(row.connection_id))
-
-
-def _refused(row: SealedTokenSet, intent: Event, code: str) -> SealedAccess:
-    if code == "invalid_grant":
-        current = _load(row.connection_id)
-        _outcome(row, intent, EventKind.REFRESH_FAILED, code=code)
-        if current.version > row.version:
-            return sealed_access(current)
-        raise _needs_auth(row, "refresh_failed")
-    _release(row, intent, code, spent=code == "malformed")
-    raise Unavailable("The provider did not renew access. Try again in a few seconds.")
-
-
-def _release(row: SealedTokenSet, intent: Event, code: str, *, spent: bool) -> None:
-    """Give the claim back and pause; `spent` when the refresh token may have been used up."""
-    with transaction.atomic():
-        SealedTokenSet.objects.filter(pk=row.pk, version=row.version, refresh_owner=row.refresh_owner).update(
-            lease_until=None,
-            refresh_owner=None,
-            attempts=row.attempts + 1 if spent else row.attempts,
-            retry_after=datetime.now(UTC) + _BACK_OFF,
-        )
-        _outcome(row, intent, EventKind.REFRESH_FAILED, code=code)
 
 
 def give_up(connection_id: UUID, *, version: int) -> None:
@@ -251,49 +191,303 @@ def give_up(connection_id: UUID, *, version: int) -> None:
 
 def damaged(connection_id: UUID, *, version: int) -> Reconnect:
     """A token that does not open is recorded, and the connection needs a person."""
-    return _unreadable(
-        SealedTokenSet.objects.select_related("connection__installation").get(
-            connection_id=connection_id, version=version
-        )
+    row = (
+        SealedTokenSet.objects.select_related("connection__installation")
+        .filter(connection_id=connection_id, version=version)
+        .first()
     )
+    return _unreadable(row, "altered") if row is not None else Reconnect("refresh_failed")
+
+
+def settle(*, most: int = 100) -> int:
+    """Give the refreshes whose process died their outcome in the log: unknown. Returns how many there were."""
+    over = SealedTokenSet.objects.filter(lease_until__lt=Now() - REFRESH_LEASE)
+    return sum(map(_abandon, over.select_related("connection__installation")[:most]))
+
+
+def _abandon(row: SealedTokenSet) -> bool:
+    """Take the lease from a refresh that died, and record what is known of it: nothing."""
+    with transaction.atomic():
+        held = SealedTokenSet.objects.filter(pk=row.pk, version=row.version, refresh_owner=row.refresh_owner)
+        taken = held.filter(lease_until=row.lease_until).update(lease_until=None, refresh_owner=None)
+        if taken:
+            _outcome(row, row.refresh_owner, EventKind.REFRESH_FAILED, code="outcome_unknown")
+    return bool(taken)
+
+
+def keep_alive(*, most: int = 100) -> int:
+    """Refresh connections nobody used for half the time after which their provider ends idle grants."""
+    renewed = 0
+    for installation in Installation.objects.filter(enabled=True):
+        idle_s = providers.spec_of(installation).oauth.grant_idle_s
+        if idle_s is None:
+            continue
+        quiet = SealedTokenSet.objects.filter(
+            connection__installation=installation,
+            connection__status=Status.READY,
+            refreshed_at__lt=Now() - timedelta(seconds=idle_s / 2),
+        ).exclude(refresh=None)
+        for connection_id, version in quiet.values_list("connection_id", "version")[: most - renewed]:
+            with contextlib.suppress(Reconnect, Unavailable):
+                access(connection_id, rejected=version)
+                renewed += 1
+    return renewed
+
+
+def _margin(row: SealedTokenSet) -> timedelta:
+    """How long before its end a token is renewed: a minute, less for tokens that live shortly.
+
+    The spread by connection keeps tokens issued together from being refreshed together.
+    """
+    return _spread(row.connection_id, (row.expires_at - row.refreshed_at) if row.expires_at else timedelta(0))
+
+
+def _spread(connection_id: UUID, lifetime: timedelta) -> timedelta:
+    return max(min(GOOD_FOR, lifetime / 5), timedelta(0)) * (1 + (connection_id.int % 100) / 200)
+
+
+def _context(connection: Connection, version: int, *, renewable: bool) -> Context:
+    return token_context(connection, "access", version, grant=connection.grant, renewable=renewable)
+
+
+def _load(connection_id: UUID) -> _Read:
+    """Raises: Reconnect when there is nothing to use, or when the row is older than the log says."""
+    row = (
+        SealedTokenSet.objects.select_related("connection__installation", "connection__tenant")
+        .annotate(clock=Now(), logged=audit_log.token_version(OuterRef("connection_id")))
+        .filter(connection_id=connection_id)
+        .first()
+    )
+    if row is None:
+        raise Reconnect("revoked")
+    if row.connection.status != Status.READY:
+        raise Reconnect(row.connection.reason or "revoked")
+    if row.logged is not None and row.logged != row.version:
+        raise _unreadable(row, "rolled_back")
+    if row.connection.grant != grant_of(row.connection.installation):
+        raise _unreadable(row, "moved")
+    return _Read(row, row.clock)
+
+
+def _sealed_access(read: _Read) -> SealedAccess:
+    """The row's access token, ready to open. Raises: Reconnect when the row does not open; Unavailable."""
+    connection = read.row.connection
+    try:
+        key = sealing.data_key(connection.tenant_id, read.row.access)
+    except Unreadable:
+        raise _unreadable(read.row, "altered") from None
+    except KeysUnavailable:
+        raise _closed() from None
+    return sealed_with(connection, read.row, key, clock=read.clock)
+
+
+def _claim(row: SealedTokenSet) -> Event | None:
+    """The intent's event for exactly one caller per version; None for everyone else."""
+    connection = row.connection
+    intent = Event(
+        EventKind.REFRESH_INTENT,
+        tenant_id=connection.tenant_id,
+        user_id=connection.owner_id,
+        connection_id=connection.pk,
+        provider=connection.installation.slug,
+        detail={"version": row.version},
+    )
+    # A lease that ends later than any lease can is one of a clock that was set back.
+    free = Q(lease_until=None) | Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + 2 * REFRESH_LEASE)
+    ready = Connection.objects.filter(pk=row.connection_id, status=Status.READY)
+    with transaction.atomic():
+        # No join: with one, Django nests these conditions in a subquery, and PostgreSQL does not look at them again
+        # when the row it waited for has been claimed meanwhile.
+        claimed = SealedTokenSet.objects.filter(
+            free,
+            pk=row.pk,
+            version=row.version,
+            attempts=row.attempts,
+            refresh_owner=row.refresh_owner,
+            connection_id__in=ready.values("pk"),
+        ).update(lease_until=Now() + REFRESH_LEASE, refresh_owner=intent.id, attempts=F("attempts") + 1)
+        if not claimed:
+            return None
+        if row.lease_until is not None:  # whoever held it is gone, and its intent has no outcome yet
+            _outcome(row, row.refresh_owner, EventKind.REFRESH_FAILED, code="outcome_unknown")
+        audit.append([intent])
+    row.refresh_owner = intent.id
+    return intent
+
+
+def _refresh(row: SealedTokenSet, intent: Event) -> SealedAccess:
+    connection = row.connection
+    spec = providers.spec_of(connection.installation).oauth
+    try:
+        # Everything that can fail on our side fails before the refresh token is spent.
+        client = client_of(connection.installation)
+        key = sealing.active_key(connection.tenant_id)
+    except (Unreadable, KeysUnavailable):
+        _release(row, intent, "keys_unavailable", spent=False)
+        raise _closed() from None
+    try:
+        old = open_token(connection, row, "refresh")
+    except Unreadable:
+        raise _unreadable(row, "altered", intent) from None
+    except KeysUnavailable:
+        _release(row, intent, "keys_unavailable", spent=False)
+        raise _closed() from None
+    close_old_connections()
+    try:
+        fresh = oauth.refresh(client, refresh_token=old)
+    except AnswerRefused as refused:
+        return _refused(row, intent, refused)
+    except ToolError as broken:
+        # Not sent: nothing was spent. Sent and unanswered: one more presentation may follow, no more than one.
+        _release(row, intent, "unavailable", spent=not isinstance(broken, Unavailable) or broken.sent)
+        raise Unavailable("The provider did not renew access. Try again in a few seconds.") from None
+    _holding.add(connection.pk)
+    try:
+        return _keep(row, intent, spec, fresh, old, key)
+    finally:
+        _holding.discard(connection.pk)
+
+
+def _keep(row: SealedTokenSet, intent: Event, spec: OAuthSpec, fresh: TokenSet, old: str, key: DataKey) -> SealedAccess:
+    """Store what the provider gave, and try again for as long as the database or the keys cannot."""
+    until, pause = time.monotonic() + _HOLD_S, 0.05
+    while True:
+        try:
+            return _store(row, intent, spec, fresh, old, key)
+        except DatabaseError as broken:
+            if time.monotonic() > until:
+                log.error("new tokens of connection %s could not be stored and are given up", row.connection_id)  # noqa: TRY400 - the cause says nothing more
+                oauth.discard(client_of(row.connection.installation), fresh)
+                raise Unavailable("Access was renewed and could not be stored. Try again.") from None
+            if pause < 0.1:  # noqa: PLR2004 - once
+                log.warning(
+                    "new tokens of connection %s wait for the database: %s", row.connection_id, type(broken).__name__
+                )
+            database.close()
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+            key = _current_key(row, key)
+
+
+def _current_key(row: SealedTokenSet, key: DataKey) -> DataKey:
+    """The tenant's active key now: the one at hand may have been rotated away while the database was gone."""
+    try:
+        return sealing.active_key(row.connection.tenant_id)
+    except (DatabaseError, KeysUnavailable, Unreadable):
+        return key
+
+
+def _store(
+    row: SealedTokenSet, intent: Event, spec: OAuthSpec, fresh: TokenSet, old: str, key: DataKey
+) -> SealedAccess:
+    """Write the new version through the fence; what no longer belongs to the row is revoked at the provider."""
+    connection, version = row.connection, row.version + 1
+    before = round((row.expires_at - row.refreshed_at).total_seconds()) if row.expires_at else None
+    lives_s = fresh.lives_s(spec, before=before, renewable=True)
+    sealed = seal_tokens(connection, fresh, version=version, grant=connection.grant, keep_refresh=old, key=key)
+    with transaction.atomic():
+        # Held until the commit: a disconnect comes either before, and is seen, or after, and finds these tokens.
+        alive = Connection.objects.select_for_update().filter(
+            pk=connection.pk, epoch=connection.epoch, status=Status.READY
+        )
+        ours = SealedTokenSet.objects.filter(pk=row.pk, version=row.version, refresh_owner=intent.id)
+        stored = alive.first() is not None and ours.update(**sealed, **dated(lives_s), version=version)
+        if stored:
+            _outcome(row, intent.id, EventKind.REFRESH_DONE, version=version)
+            _narrow(connection, spec, fresh)
+    if not stored and not _written(row, intent):
+        _outcome(row, intent.id, EventKind.REFRESH_FAILED, code="superseded")
+        revoke.discard(connection=connection, tokens=fresh, version=version, now=datetime.now(UTC))
+        raise Reconnect("revoked")
+    usable_s = math.inf if lives_s is None else float(lives_s)
+    return SealedAccess(
+        connection_id=connection.pk,
+        tenant_id=connection.tenant_id,
+        version=version,
+        renew_in_s=usable_s - _spread(connection.pk, timedelta(seconds=lives_s or 0)).total_seconds(),
+        usable_s=usable_s,
+        context=_context(connection, version, renewable=True),
+        blob=sealed["access"],
+        key=key,
+    )
+
+
+def _narrow(connection: Connection, spec: OAuthSpec, fresh: TokenSet) -> None:
+    """A refresh may lose scopes; it never gains any (RFC 6749 section 6)."""
+    if fresh.scopes is None:
+        return
+    kept = sorted(set(connection.scopes) & set(oauth.granted(spec, fresh, connection.scopes)))
+    if kept != sorted(connection.scopes):
+        Connection.objects.filter(pk=connection.pk, epoch=connection.epoch).update(scopes=kept)
+        standing.changed()
+
+
+def _written(row: SealedTokenSet, intent: Event) -> bool:
+    """Whether an earlier try was committed after all, though its answer was lost."""
+    return SealedTokenSet.objects.filter(pk=row.pk, version=row.version + 1, refresh_owner=intent.id).exists()
+
+
+def _refused(row: SealedTokenSet, intent: Event, refused: AnswerRefused) -> SealedAccess:
+    if refused.code == "invalid_grant":
+        _outcome(row, intent.id, EventKind.REFRESH_FAILED, code=refused.code)
+        current = _load(row.connection_id)
+        if current.row.version > row.version:
+            return _sealed_access(current)
+        # After a presentation whose answer was lost, this most likely means that it had been worked.
+        raise _needs_auth(row, "refresh_outcome_unknown" if row.attempts else "refresh_failed")
+    _release(row, intent, refused.code, spent=refused.code == "malformed", wait_s=refused.retry_after_s)
+    raise Unavailable("The provider did not renew access. Try again in a few seconds.")
+
+
+def _release(row: SealedTokenSet, intent: Event, code: str, *, spent: bool, wait_s: int | None = None) -> None:
+    """Give the claim back and pause; `spent` when the refresh token may have been used up."""
+    backed_off = min(_BACK_OFF_S * 2 ** min(row.failures, 10), _BACK_OFF_MOST_S)
+    pause_s = max(backed_off * random.uniform(0.8, 1.2), min(wait_s or 0, _BACK_OFF_MOST_S))  # noqa: S311 - spreads retries
+    with transaction.atomic():
+        SealedTokenSet.objects.filter(pk=row.pk, version=row.version, refresh_owner=intent.id).update(
+            lease_until=None,
+            refresh_owner=None,
+            attempts=row.attempts + 1 if spent else row.attempts,
+            failures=min(row.failures + 1, 1_000),
+            retry_after=Now() + timedelta(seconds=pause_s),
+        )
+        _outcome(row, intent.id, EventKind.REFRESH_FAILED, code=code)
 
 
 def _needs_auth(row: SealedTokenSet, reason: str) -> Reconnect:
-    Connection.objects.filter(pk=row.connection_id, epoch=row.connection.epoch, status=Status.READY).update(
-        status=Status.NEEDS_AUTH, reason=reason, epoch=F("epoch") + 1
-    )
-    standing.changed()
+    with transaction.atomic():
+        if row.lease_until is not None and row.refresh_owner is not None and reason == "refresh_outcome_unknown":
+            _abandon(row)
+        ended = Connection.objects.filter(pk=row.connection_id, epoch=row.connection.epoch, status=Status.READY)
+        if ended.update(status=Status.NEEDS_AUTH, reason=reason, epoch=F("epoch") + 1):
+            standing.changed()
     return Reconnect(reason)
 
 
-def _unreadable(row: SealedTokenSet) -> Reconnect:
-    audit.record(
-        EventKind.TOKEN_UNREADABLE,
-        tenant_id=row.connection.tenant_id,
-        connection_id=row.connection_id,
-        provider=row.connection.installation.slug,
-        version=row.version,
-    )
-    return _needs_auth(row, "refresh_failed")
+def _unreadable(row: SealedTokenSet, code: str, intent: Event | None = None) -> Reconnect:
+    """Somebody has changed the row behind our back, or its key is gone. It is recorded, and a person is needed."""
+    with transaction.atomic():
+        if intent is not None:
+            _outcome(row, intent.id, EventKind.REFRESH_FAILED, code=code)
+        _outcome(row, None, EventKind.TOKEN_UNREADABLE, code=code)
+        return _needs_auth(row, "refresh_failed")
 
 
-def _outcome(row: SealedTokenSet, intent: Event, kind: EventKind, **detail: str | bool) -> None:
-    audit.record(
+def _closed() -> Unavailable:
+    return Unavailable("The keys to the vault cannot be reached right now. Try again in a minute.", sent=False)
+
+
+def _outcome(
+    row: SealedTokenSet, intent_id: UUID | None, kind: EventKind, *, version: int | None = None, **detail: str
+) -> None:
+    connection = row.connection
+    event = Event(
         kind,
-        tenant_id=row.connection.tenant_id,
-        user_id=row.connection.owner_id,
-        connection_id=row.connection_id,
-        provider=row.connection.installation.slug,
-        intent=intent,
-        version=row.version,
-        **detail,
+        tenant_id=connection.tenant_id,
+        user_id=connection.owner_id,
+        connection_id=connection.pk,
+        provider=connection.installation.slug,
+        intent_id=intent_id,
+        detail={"version": version or row.version, **detail},
     )
-
-
-def _revoke_quietly(row: SealedTokenSet, fresh: TokenSet) -> None:
-    try:
-        discarded = oauth.discard(client_of(row.connection.installation), fresh)
-    except Unreadable:
-        discarded = False
-    if not discarded:
-        log.warning("a token that came too late could not be revoked, connection %s", row.connection_id)
+    audit.append([event])

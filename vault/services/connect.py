@@ -2,11 +2,14 @@
 
 The link names a person and carries no authority. Whoever opens it must be that person, in a live session; whoever
 comes back from the provider must be the same person in the same browser. Everything is checked before the provider's
-`error` or `code` is read.
+`error` or `code` is read. Whose account it is decides the provider's answer alone: it is never put over another one.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,8 +18,9 @@ from hmac import compare_digest
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F
+from django.db import DatabaseError, close_old_connections, transaction
+from django.db import connection as database
+from django.db.models import Q
 
 from audit import services as audit
 from audit.events import Event, EventKind
@@ -24,14 +28,25 @@ from providers import selectors as providers
 from providers.errors import ToolError
 from providers.spec import ProviderSpec
 from tenants import selectors as tenants
-from tenants import standing
 from tenants.models import User
 from vault import links, oauth, sealing
-from vault.crypto import Unreadable
-from vault.models import ConnectAttempt, Connection, ConnectLink, SealedTokenSet, Status
+from vault.crypto import DataKey, KeysUnavailable, Unreadable
+from vault.models import ConnectAttempt, Connection, ConnectLink, Status
+from vault.services import accounts
 from vault.services.clients import client_of
-from vault.services.sealed import grant_of, seal_tokens
 from vault.tokens import AnswerRefused, TokenSet
+
+log = logging.getLogger(__name__)
+
+_KEEP_S = 15.0
+"""How long tokens just received are kept in memory when the database does not take them."""
+_WAIT_S, _POLL_S = 10.0, 0.1
+"""How long the same answer, come a second time, waits for what becomes of the first."""
+_AT_MOST = timedelta(seconds=90)
+"""No exchange takes longer: two requests of fifteen seconds, and as long to store what came."""
+_FORGET = timedelta(days=1)
+_CONNECTED, _EXCHANGING = "connected", "exchanging"
+"""Outcomes of an attempt besides those of `Stop`; empty: its answer has not come, or is being checked."""
 
 
 class Stop(StrEnum):
@@ -42,6 +57,7 @@ class Stop(StrEnum):
     USED = "used"
     WRONG_PERSON = "wrong_person"
     NOT_MEMBER = "not_member"
+    NOT_ADMIN = "not_admin"
     WRONG_BROWSER = "wrong_browser"
     CHANGED = "changed"
     WRONG_ISSUER = "wrong_issuer"
@@ -50,15 +66,19 @@ class Stop(StrEnum):
     EXCHANGE_FAILED = "exchange_failed"
     IDENTITY_UNKNOWN = "identity_unknown"
     VAULT_CLOSED = "vault_closed"
+    NOT_STORED = "not_stored"
+    WORKING = "working"
+    INTERRUPTED = "interrupted"
 
 
 class Stopped(Exception):
-    """Connecting ends here. `spec` is given once it is safe to name the provider."""
+    """Connecting ends here. `spec` is given once it is safe to name the provider; `code` is for the log."""
 
-    def __init__(self, why: Stop, spec: ProviderSpec | None = None) -> None:
+    def __init__(self, why: Stop, spec: ProviderSpec | None = None, *, code: str = "") -> None:
         super().__init__(why.value)
         self.why = why
         self.spec = spec
+        self.code = code or why.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +87,17 @@ class Opening:
 
     link: ConnectLink
     spec: ProviderSpec
-    scopes: tuple[tuple[str, str], ...]
-    """Scope and what it allows, in words."""
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """What of it the account at hand allows already."""
+        before = self.link.connection.scopes if self.link.connection else []
+        return tuple(scope for scope in self.link.scopes if scope in before)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What it does not allow yet."""
+        return tuple(scope for scope in self.link.scopes if scope not in self.granted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +116,10 @@ class Arrival:
     spec: ProviderSpec
     missing: tuple[str, ...]
     """Scopes that were asked for and not granted."""
+    lost: tuple[str, ...] = ()
+    """Scopes the account allowed before and was not asked for again."""
+    instead_of: Connection | None = None
+    """The account the link was for, when somebody else came."""
 
 
 def offer(
@@ -98,14 +131,31 @@ def offer(
     scopes: Sequence[str],
     client: str,
     now: datetime,
+    connection_id: UUID | None = None,
+    shared: bool = False,
 ) -> str:
-    """A fresh connect link for one person, as an absolute URL."""
+    """A fresh connect link for one person, as an absolute URL.
+
+    For the account `connection_id` when it is that person's or the tenant's; else for whichever they come back as.
+    """
     handle = links.mint_handle()
+    account = (
+        Connection.objects.filter(
+            Q(owner_id=user_id) | Q(owner=None),
+            pk=connection_id,
+            tenant_id=tenant_id,
+            installation_id=installation_id,
+        ).first()
+        if connection_id
+        else None
+    )
     ConnectLink.objects.create(
         digest=links.digest(handle),
         tenant_id=tenant_id,
         user_id=user_id,
         installation_id=installation_id,
+        connection=account,
+        shared=account.shared if account else shared,
         scopes=sorted(scopes),
         client=client[:80],
         expires_at=now + timedelta(seconds=settings.CONNECT_LINK_S),
@@ -116,7 +166,7 @@ def offer(
 def open_link(*, handle: str, slug: str, user: User, now: datetime) -> Opening:
     """What a link offers to the person it was made for. Raises: Stopped."""
     link = (
-        ConnectLink.objects.select_related("tenant", "installation", "user")
+        ConnectLink.objects.select_related("tenant", "installation", "user", "connection")
         .filter(digest=links.digest(handle), installation__slug=slug, installation__enabled=True)
         .first()
     )
@@ -125,21 +175,22 @@ def open_link(*, handle: str, slug: str, user: User, now: datetime) -> Opening:
     if link.user_id != user.pk:
         _event(link, EventKind.LINK_OPENED_BY_ANOTHER, opened_by=str(user.pk))
         raise Stopped(Stop.WRONG_PERSON)
-    if tenants.membership(link.tenant_id, user.pk) is None:
-        _event(link, EventKind.LINK_REFUSED, why=Stop.NOT_MEMBER)
-        raise Stopped(Stop.NOT_MEMBER)
     spec = providers.spec_of(link.installation)
+    if why := _not_theirs(link):
+        _event(link, EventKind.LINK_REFUSED, why=why)
+        raise Stopped(why, spec if why is Stop.NOT_ADMIN else None)
     if link.used_at is not None:
         raise Stopped(Stop.USED, spec)
     if link.expires_at <= now:
         raise Stopped(Stop.EXPIRED, spec)
-    words = spec.oauth.scope_words
-    return Opening(link, spec, tuple((scope, words.get(scope, scope)) for scope in link.scopes))
+    return Opening(link, spec)
 
 
 def start(*, opening: Opening, session_key: str, now: datetime) -> Departure:
     """Begin the round trip: the link is used up, state and PKCE verifier are made. Raises: Stopped."""
     link = opening.link
+    if link.installation.connect_url:
+        raise Stopped(Stop.CHANGED, opening.spec)
     state, browser, verifier = links.mint_handle(), links.mint_handle(), oauth.new_verifier()
     attempt = ConnectAttempt(link=link, state_digest=links.digest(state), browser_digest=links.digest(browser))
     attempt.session_digest = links.digest(session_key)
@@ -147,15 +198,17 @@ def start(*, opening: Opening, session_key: str, now: datetime) -> Departure:
     try:
         attempt.verifier = sealing.seal(link.tenant_id, verifier.encode(), _verifier_context(attempt))
         client = client_of(link.installation)
-    except Unreadable:
+    except (Unreadable, KeysUnavailable):
         raise Stopped(Stop.VAULT_CLOSED, opening.spec) from None
     with transaction.atomic():
         if not ConnectLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(used_at=now):
             raise Stopped(Stop.USED, opening.spec)
         attempt.installation_version = link.installation.version
         attempt.save(force_insert=True)
-        _event(link, EventKind.CONNECT_STARTED, scopes=" ".join(link.scopes))
-    url = oauth.authorize_url(client, scopes=link.scopes, state=state, verifier=verifier)
+        _event(link, EventKind.CONNECT_STARTED, scopes=" ".join(link.scopes), shared=link.shared)
+    url = oauth.authorize_url(
+        client, scopes=link.scopes, state=state, verifier=verifier, nonce=_nonce(opening.spec, state)
+    )
     return Departure(url, browser)
 
 
@@ -164,7 +217,7 @@ def finish(
 ) -> Arrival:
     """Take the provider's answer. Every check comes before `error` and `code` are read. Raises: Stopped."""
     attempt = (
-        ConnectAttempt.objects.select_related("link__tenant", "link__installation", "connection")
+        ConnectAttempt.objects.select_related("link__tenant", "link__installation", "link__connection", "connection")
         .filter(state_digest=links.digest(answer.get("state", "")), link__installation_id=installation_id)
         .first()
     )
@@ -181,26 +234,58 @@ def finish(
         _event(link, EventKind.CALLBACK_REFUSED, why=why, opened_by=str(user.pk))
         raise Stopped(why)
     spec = providers.spec_of(link.installation)
-    if not ConnectAttempt.objects.filter(pk=attempt.pk, used_at=None, expires_at__gt=now).update(used_at=now):
-        if attempt.connection is not None and attempt.connection.status == Status.READY:
-            return _arrival(attempt.connection, spec, link)  # the back button, or the same answer twice
-        raise Stopped(Stop.USED if attempt.used_at else Stop.EXPIRED, spec)
+    # Whoever gets it has the only copy of the verifier: nobody else can exchange the code.
+    claim = ConnectAttempt.objects.filter(pk=attempt.pk, used_at=None, expires_at__gt=now)
+    if not claim.update(used_at=now, verifier=b""):
+        return _same_again(attempt, spec, now=now)
     try:
-        connection = _take(attempt, spec, answer, user=user, now=now)
+        kept = _take(attempt, spec, answer, now=now)
     except Stopped as stopped:
-        ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=stopped.why)
-        if stopped.why not in {Stop.EXCHANGE_FAILED, Stop.IDENTITY_UNKNOWN}:  # those have an outcome of their own
-            _event(link, EventKind.CALLBACK_REFUSED, why=stopped.why)
+        with contextlib.suppress(DatabaseError):  # which may be why it stopped: the page still says so
+            _ended(attempt, stopped)
         raise
-    return _arrival(connection, spec, link)
+    return _arrival(kept.connection, spec, link, kept.lost)
 
 
-def _take(
-    attempt: ConnectAttempt, spec: ProviderSpec, answer: dict[str, str], *, user: User, now: datetime
-) -> Connection:
+def settle(*, now: datetime) -> int:
+    """Give the exchanges whose process died their outcome: unknown; and forget links that are long over.
+
+    Returns how many died.
+    """
+    dead = ConnectAttempt.objects.filter(used_at__lt=now - _AT_MOST, outcome__in=["", _EXCHANGING])
+    died = sum(_ended(attempt, _interrupted()) for attempt in dead.select_related("link__installation"))
+    ConnectLink.objects.filter(expires_at__lt=now - _FORGET).delete()
+    return died
+
+
+def _same_again(attempt: ConnectAttempt, spec: ProviderSpec, *, now: datetime) -> Arrival:
+    """The back button, a reload, or the same answer many times at once: all see what came of the first.
+
+    Raises: Stopped.
+    """
+    if attempt.used_at is None and attempt.expires_at <= now:
+        raise Stopped(Stop.EXPIRED, spec)
+    began = time.monotonic()
+    while True:
+        attempt.refresh_from_db(fields=["outcome", "used_at", "connection"])
+        if attempt.outcome not in {"", _EXCHANGING} or time.monotonic() > began + _WAIT_S:
+            break
+        if attempt.used_at is not None and attempt.used_at < now - _AT_MOST:
+            _ended(attempt, _interrupted())
+            raise _interrupted(spec)
+        close_old_connections()  # whoever waits holds no database connection
+        time.sleep(_POLL_S)
+    if attempt.outcome == _CONNECTED:
+        if attempt.connection is None or attempt.connection.status != Status.READY:
+            raise Stopped(Stop.USED, spec)
+        return _arrival(attempt.connection, spec, attempt.link)
+    raise Stopped(Stop(attempt.outcome) if attempt.outcome in set(Stop) else Stop.WORKING, spec)
+
+
+def _take(attempt: ConnectAttempt, spec: ProviderSpec, answer: dict[str, str], *, now: datetime) -> accounts.Kept:
     link = attempt.link
-    if tenants.membership(link.tenant_id, user.pk) is None:
-        raise Stopped(Stop.NOT_MEMBER)
+    if why := _not_theirs(link):
+        raise Stopped(why)
     if not link.installation.enabled or link.installation.version != attempt.installation_version:
         raise Stopped(Stop.CHANGED, spec)
     issuer = answer.get("iss")
@@ -215,22 +300,51 @@ def _take(
         # Whatever can fail on our side fails before the code is spent.
         client = client_of(link.installation)
         verifier = sealing.open_sealed(link.tenant_id, attempt.verifier, _verifier_context(attempt)).decode()
-        sealing.active_key(link.tenant_id)
-    except Unreadable:
+        key = sealing.active_key(link.tenant_id)
+    except (Unreadable, KeysUnavailable):
         raise Stopped(Stop.VAULT_CLOSED, spec) from None
-    intent = _event(link, EventKind.EXCHANGE_INTENT)
+    with transaction.atomic():
+        if not ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=_EXCHANGING):
+            raise _interrupted(spec)
+        audit.append([_intent(attempt)])
+    close_old_connections()
     try:
         tokens = oauth.exchange_code(client, code=code, verifier=verifier)
     except (AnswerRefused, ToolError) as failed:
-        _event(link, EventKind.EXCHANGE_FAILED, intent, code=getattr(failed, "code", "unavailable"))
-        raise Stopped(Stop.EXCHANGE_FAILED, spec) from None
+        raise Stopped(Stop.EXCHANGE_FAILED, spec, code=getattr(failed, "code", "unavailable")) from None
     try:
-        identity = oauth.identify(spec.oauth, access_token=tokens.access)
+        identity = oauth.identify(client, tokens, nonce=_nonce(spec, answer["state"]))
     except (AnswerRefused, ToolError):
         oauth.discard(client, tokens)
-        _event(link, EventKind.EXCHANGE_FAILED, intent, code="identity_unknown")
         raise Stopped(Stop.IDENTITY_UNKNOWN, spec) from None
-    return _store(attempt, spec, tokens, identity, intent, now=now)
+    try:
+        return _keep(attempt, spec, tokens, identity, key, now=now)
+    except BaseException:
+        # Nobody will use them. Were they stored all the same, the first call finds them dead and asks for a log-in.
+        oauth.discard(client, tokens)
+        raise
+
+
+def _keep(
+    attempt: ConnectAttempt,
+    spec: ProviderSpec,
+    tokens: TokenSet,
+    identity: oauth.Identity,
+    key: DataKey,
+    *,
+    now: datetime,
+) -> accounts.Kept:
+    """Store what the provider gave, and try again for a while when the database does not take it. Raises: Stopped."""
+    until = time.monotonic() + _KEEP_S
+    while True:
+        try:
+            return _store(attempt, spec, tokens, identity, key, now=now)
+        except DatabaseError as broken:
+            if time.monotonic() > until:
+                log.error("an account just connected could not be stored: %s", type(broken).__name__)  # noqa: TRY400 - the cause says nothing more
+                raise Stopped(Stop.NOT_STORED, spec) from None
+            database.close()
+            time.sleep(_POLL_S)
 
 
 @transaction.atomic
@@ -239,67 +353,106 @@ def _store(
     spec: ProviderSpec,
     tokens: TokenSet,
     identity: oauth.Identity,
-    intent: Event,
+    key: DataKey,
     *,
     now: datetime,
-) -> Connection:
-    """Account, tokens, outcome and audit event in one transaction. The same account again renews its connection."""
+) -> accounts.Kept:
+    """Account, tokens, outcome and audit event in one transaction, if all still is as it was. Raises: Stopped."""
     link = attempt.link
-    owned = {"tenant_id": link.tenant_id, "installation_id": link.installation_id, "owner_id": link.user_id}
-    account_id = spec.account_id(identity.subject)
-    connection, created = Connection.objects.get_or_create(
-        **owned,
-        account_id=account_id,
-        defaults={"account_label": identity.label, "connected_at": now},
+    row = ConnectAttempt.objects.select_for_update(no_key=True).get(pk=attempt.pk)
+    if row.outcome == _CONNECTED and row.connection is not None:  # a commit whose answer was lost
+        return accounts.Kept(row.connection, row.connection.tokens.version, created=False, lost=())
+    if row.outcome != _EXCHANGING:
+        raise _interrupted(spec)
+    if why := _not_theirs(link, lock=True):
+        raise Stopped(why, spec)
+    try:
+        kept = accounts.keep(
+            installation=link.installation,
+            owner_id=None if link.shared else link.user_id,
+            identity=identity,
+            tokens=tokens,
+            scopes=oauth.granted(spec.oauth, tokens, link.scopes),
+            key=key,
+            now=now,
+        )
+    except accounts.Changed:
+        raise Stopped(Stop.CHANGED, spec) from None
+    ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=_CONNECTED, connection=kept.connection)
+    _event(
+        link,
+        EventKind.EXCHANGE_DONE,
+        attempt,
+        kept.connection,
+        scopes=" ".join(kept.connection.scopes),
+        version=kept.version,
+        shared=link.shared,
+        another=link.connection_id not in {None, kept.connection.pk},
     )
-    grant = grant_of(link.installation)
-    granted = tokens.scopes if tokens.scopes is not None else tuple(link.scopes)
-    Connection.objects.filter(pk=connection.pk).update(
-        status=Status.READY,
-        reason="",
-        scopes=sorted(granted),
-        grant=grant,
-        account_label=identity.label,
-        connected_at=now,
-        epoch=F("epoch") + (0 if created else 1),
-    )
-    old = SealedTokenSet.objects.filter(connection=connection).first()
-    version = old.version + 1 if old else 1
-    lives = tokens.lives_s(spec.oauth, renewable=tokens.refresh is not None)
-    SealedTokenSet.objects.update_or_create(
-        connection=connection,
-        defaults={
-            **seal_tokens(connection, tokens, version=version, grant=grant),
-            "version": version,
-            "expires_at": now + timedelta(seconds=lives) if lives is not None else None,
-            "refreshed_at": now,
-            "refresh_owner": None,
-            "lease_until": None,
-            "attempts": 0,
-            "retry_after": None,
-        },
-    )
-    ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome="connected", connection=connection)
-    _event(link, EventKind.EXCHANGE_DONE, intent, connection, scopes=" ".join(sorted(granted)), version=version)
-    standing.changed()
-    connection.refresh_from_db()
-    return connection
+    return kept
 
 
-def _arrival(connection: Connection, spec: ProviderSpec, link: ConnectLink) -> Arrival:
-    return Arrival(connection, spec, tuple(scope for scope in link.scopes if scope not in connection.scopes))
+def _arrival(connection: Connection, spec: ProviderSpec, link: ConnectLink, lost: Sequence[str] = ()) -> Arrival:
+    missing = tuple(scope for scope in link.scopes if scope not in connection.scopes)
+    expected = link.connection if link.connection_id != connection.pk else None
+    return Arrival(connection, spec, missing, tuple(scope for scope in lost if scope not in missing), expected)
+
+
+def _not_theirs(link: ConnectLink, *, lock: bool = False) -> Stop | None:
+    """Why this link is not for its person any more, if it is not."""
+    tenant_id, user_id = link.tenant_id, link.user_id
+    if accounts.may_connect(tenant_id=tenant_id, user_id=user_id, shared=link.shared, lock=lock):
+        return None
+    member = tenants.membership(tenant_id, user_id) is not None
+    return Stop.NOT_ADMIN if link.shared and member else Stop.NOT_MEMBER
+
+
+def _interrupted(spec: ProviderSpec | None = None) -> Stopped:
+    return Stopped(Stop.INTERRUPTED, spec, code="outcome_unknown")
+
+
+@transaction.atomic
+def _ended(attempt: ConnectAttempt, stopped: Stopped) -> bool:
+    """Write down why an attempt ended, once; an exchange that was begun gets its outcome in the log."""
+    row = ConnectAttempt.objects.select_for_update(no_key=True).get(pk=attempt.pk)
+    if row.outcome not in {"", _EXCHANGING}:
+        return False
+    ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=stopped.why)
+    if row.outcome == _EXCHANGING:
+        _event(attempt.link, EventKind.EXCHANGE_FAILED, attempt, code=stopped.code)
+    else:
+        _event(attempt.link, EventKind.CALLBACK_REFUSED, why=stopped.why)
+    return True
+
+
+def _nonce(spec: ProviderSpec, state: str) -> str | None:
+    """Sent where an ID token says whose account it is, and then found in it."""
+    return oauth.nonce_of(state) if spec.oauth.identity == "id_token" else None
 
 
 def _verifier_context(attempt: ConnectAttempt) -> dict[str, str]:
     return {"row": str(attempt.pk), "field": "pkce_verifier"}
 
 
+def _intent(attempt: ConnectAttempt) -> Event:
+    """An attempt exchanges at most once: its intent has the attempt's id, so that whoever finds it can name it."""
+    link = attempt.link
+    return Event(
+        EventKind.EXCHANGE_INTENT,
+        id=attempt.pk,
+        tenant_id=link.tenant_id,
+        user_id=link.user_id,
+        provider=link.installation.slug,
+        detail={"link": str(link.pk)},
+    )
+
+
 def _event(
     link: ConnectLink,
     kind: EventKind,
-    intent: Event | None = None,
+    attempt: ConnectAttempt | None = None,
     connection: Connection | None = None,
-    **detail: str | int,
+    **detail: str | float,
 ) -> Event:
     return audit.record(
         kind,
@@ -307,7 +460,7 @@ def _event(
         user_id=link.user_id,
         provider=link.installation.slug,
         connection_id=connection.pk if connection else None,
-        intent=intent,
+        intent=_intent(attempt) if attempt else None,
         link=str(link.pk),
         **detail,
     )

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
+
+from django.db.models.functions import Now
 
 from providers import selectors as providers
 from providers.models import Installation
@@ -61,14 +64,20 @@ def token_context(
 
 
 def seal_tokens(
-    connection: Connection, tokens: TokenSet, *, version: int, grant: str, keep_refresh: str | None = None
+    connection: Connection,
+    tokens: TokenSet,
+    *,
+    version: int,
+    grant: str,
+    keep_refresh: str | None = None,
+    key: DataKey | None = None,
 ) -> dict[str, Any]:
-    """The columns `key_id`, `access`, `refresh` for one version, all under one data key.
+    """The columns `key_id`, `access`, `refresh` for one version, under `key` or the tenant's active one.
 
     A provider that sends no new refresh token keeps the old one.
     """
     refresh = tokens.refresh or keep_refresh
-    key = sealing.active_key(connection.tenant_id)
+    key = key or sealing.active_key(connection.tenant_id)
 
     def seal(field: TokenField, text: str) -> bytes:
         context = token_context(connection, field, version, grant=grant, renewable=refresh is not None)
@@ -78,6 +87,18 @@ def seal_tokens(
         "key_id": key.id,
         "access": seal("access", tokens.access),
         "refresh": seal("refresh", refresh) if refresh is not None else None,
+    }
+
+
+def dated(lives_s: int | None) -> dict[str, Any]:
+    """The other columns of a version stored just now, by the database's clock: the one clock all processes share."""
+    return {
+        "refreshed_at": Now(),
+        "expires_at": None if lives_s is None else Now() + timedelta(seconds=lives_s),
+        "lease_until": None,
+        "attempts": 0,
+        "failures": 0,
+        "retry_after": None,
     }
 
 

@@ -14,7 +14,7 @@ from vault.services import revoke
 class Command(Answering):
     """Revoke a connection."""
 
-    help = "End a connection; its tokens are revoked at the provider."
+    help = "End a connection here at once, and revoke its tokens at the provider; again: try that again now."
 
     def arguments(self, parser: CommandParser) -> None:
         """The connection's id, from connection_list."""
@@ -25,6 +25,6 @@ class Command(Answering):
         row = selectors.connection(options["id"])
         if row is None:
             raise Refused("There is no such connection. See: manage.py connection_list TENANT")
-        if not revoke.disconnect(connection=row, by=None):
-            raise Refused("It is not used any more, but the provider has not confirmed yet. Run this again later.")
-        return {"id": row.pk, "status": "revoked", "text": f"{row.account_label} is revoked."}
+        revoke.disconnect(connection=row, by=None)
+        row.refresh_from_db()
+        return {"id": row.pk, "status": row.status, "reason": row.reason, "text": revoke.in_words(row)}

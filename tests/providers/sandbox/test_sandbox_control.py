@@ -55,6 +55,24 @@ async def test_a_stampede_of_one_refresh_token_is_seen(visitor: Visitor) -> None
     assert (stats["refreshes"], stats["reuses"], stats["families_revoked"]) == (1, 4, 1)
 
 
+async def test_access_tokens_die_when_told(visitor: Visitor) -> None:
+    tokens = await visitor.connect()
+    assert (await visitor.http.post("/_expire")).status_code == 204
+    assert (await visitor.api(tokens, "users/me/")).status_code == 401
+    new = (await visitor.refresh(tokens)).json()
+    assert (await visitor.api(new, "users/me/")).status_code == 200
+
+
+async def test_without_rotation_the_refresh_token_stays_and_the_access_token_is_new(visitor: Visitor) -> None:
+    tokens = await visitor.connect()
+    await visitor.faults(rotate=False)
+    new = (await visitor.refresh(tokens)).json()
+    assert new["refresh_token"] == tokens["refresh_token"]
+    assert new["access_token"] != tokens["access_token"]
+    assert (await visitor.refresh(tokens)).status_code == 200
+    assert (await visitor.stats())["reuses"] == 0
+
+
 async def test_a_reset_counts_from_zero(visitor: Visitor) -> None:
     await visitor.connect()
     assert (await visitor.http.post("/_reset")).status_code == 204

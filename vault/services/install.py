@@ -1,0 +1,57 @@
+"""Exporting a provider: a change of what tokens are issued for, or sent to, ends the connections made before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from providers import services as providers
+from providers.models import Installation
+from tenants.services import Refused
+from vault.services import revoke
+from vault.services.clients import set_secret
+from vault.services.revoke import Ended
+from vault.services.sealed import grant_of
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What becomes of the client secret; without one of these it stays what it is."""
+
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An installation, and the connections that its change has ended."""
+
+    row: Installation
+    ended: Ended
+
+
+def install(
+    *, wanted: Installation, secret: Secret | None = None, give_up: bool = False, by: UUID | None, now: datetime
+) -> Installed:
+    """Export a provider as `providers.services.drafted` gave it, or change how it is exported.
+
+    Tokens of another client, or for other addresses, must not be sent to the new ones. Their connections end first,
+    while the old client can still revoke them; `give_up` goes on even where the provider does not confirm that.
+    Raises: Refused.
+    """
+    before = None if wanted._state.adding else Installation.objects.get(pk=wanted.pk)  # noqa: SLF001 - Django's documented Model._state
+    ended = Ended(0, 0)
+    if before is not None and grant_of(before) != grant_of(wanted):
+        ended = revoke.end_all(installation=before, by=by, now=now)
+        if ended.pending and not give_up:
+            raise Refused(
+                f"{ended.pending} of {ended.pending + ended.confirmed} connections could not be revoked at the "
+                "provider yet. They are not used any more. Run this again when the provider answers, or with --give-up."
+            )
+    with transaction.atomic():
+        row = providers.store(row=wanted, by=by)
+        if secret is not None:
+            set_secret(installation=row, secret=secret.value)
+    return Installed(row, ended)
