@@ -21,7 +21,10 @@ from django.urls import re_path
 from metaagent import wiring
 from metaagent.background import Embedded
 from metaagent.endpoint.app import Receive, Scope, Send, metadata
+from vault.services import keys
 
+if not settings.DEBUG:
+    keys.require()
 runtime = wiring.build()
 
 # What is loaded now stays: the collector need not walk it again and again while calls are served, and a call makes

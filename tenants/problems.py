@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -9,18 +10,24 @@ from rest_framework import exceptions, views
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+log = logging.getLogger(__name__)
+
 NOTHING = "There is nothing at this address, or nothing for you."
 
 
-def problem(error: Exception, context: dict[str, Any]) -> Response | None:
-    """What went wrong, in our own words; what was sent is never repeated. None for our own faults."""
+def problem(error: Exception, context: dict[str, Any]) -> Response:
+    """What went wrong, in our own words; what was sent is never repeated."""
     answer = views.exception_handler(error, context)
     if answer is None:
-        return None
-    status = HTTPStatus(answer.status_code)
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": _sentence(error)}
+        log.error("a request to the API failed", exc_info=error)
+        return _said(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side. Try again later.")
     kept = {name: answer[name] for name in ("WWW-Authenticate", "Retry-After", "Allow") if name in answer}
-    return Response(body, status, headers=kept, content_type="application/problem+json")
+    return _said(HTTPStatus(answer.status_code), _sentence(error), kept)
+
+
+def _said(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    return Response(body, status, headers=headers, content_type="application/problem+json")
 
 
 def _sentence(error: Exception) -> str:

@@ -78,7 +78,7 @@ def _sealed(
     try:
         named = key_id(bytes(tokens.access))
         if named not in opened:
-            opened[named] = sealing.data_key(row.tenant_id, tokens.access)
+            opened[named] = sealing.data_key_at_hand(row.tenant_id, tokens.access)
     except (Unreadable, KeysUnavailable):
         return None
     key = opened[named]

@@ -6,15 +6,33 @@ several processes at once.
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
+from django.db import InterfaceError, OperationalError
 
 from vault.services import access, connect, consent, leave, revoke
 
+log = logging.getLogger(__name__)
+
 _KEPT = timedelta(days=1)
-_task: Callable[[Callable[[], None]], Callable[[], None]] = shared_task
+
+
+def _task(work: Callable[[], None]) -> Callable[[], None]:
+    """A task of that name. A database that is away is one line, not a traceback every few seconds."""
+
+    @functools.wraps(work)
+    def run() -> None:
+        try:
+            work()
+        except (OperationalError, InterfaceError) as away:
+            log.warning("%s waits for the database: %s", work.__name__, type(away).__name__)
+
+    task: Callable[[], None] = shared_task(run)
+    return task
 
 
 @_task

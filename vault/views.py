@@ -149,16 +149,14 @@ def _fresh_link(request: HttpRequest, slug: str, *, user: User, now: datetime) -
     """For any account, or for the one the address names. Raises: Stopped."""
     wanted, shared = request.GET.get("tenant"), request.GET.get("shared") == "1"
     members = [m for m in tenants.memberships_of(user) if wanted in {None, m.tenant.slug}]
-    found = [(m, row) for m in members if (row := providers.installation(m.tenant_id, slug)) is not None]
+    found = [row for m in members if (row := providers.installation(m.tenant_id, slug)) is not None]
     if len(found) != 1:
         raise Stopped(Stop.UNKNOWN)
-    [(member, installation)] = found
-    spec = providers.spec_of(installation)
+    [installation] = found
     account = _account(request, installation, user)
-    if (shared or (account is not None and account.shared)) and member.role not in accounts.ADMINS:
-        raise Stopped(Stop.NOT_ADMIN, spec)
     if installation.connect_url:
         return _elsewhere(request, installation)
+    spec = providers.spec_of(installation)
     scopes = accounts.scopes_to_ask(spec, account)
     if request.GET.get("needed") == "1":
         unneeded = providers.unneeded_scopes(spec, scopes)

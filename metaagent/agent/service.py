@@ -96,10 +96,10 @@ class Agent:
         """Whether this principal is shown the provider's tool."""
         return await self._visible(principal, provider_id) is not None
 
-    async def connected(self, principal: Principal, provider_id: str) -> bool:
-        """Whether an ask would find a usable connection now."""
+    async def connected(self, principal: Principal, provider_id: str, scopes: frozenset[str] = frozenset()) -> bool:
+        """Whether an ask would find a usable connection now, one that allows `scopes`."""
         admission = await self._ports.admissions.admit(principal, provider_id, fresh=True)
-        return admission is not None and any(c.ready for c in admission.connections)
+        return admission is not None and any(c.ready and scopes <= c.scopes for c in admission.connections)
 
     async def ask(self, principal: Principal, provider_id: str, ask: Ask, progress: Progress = silent) -> Answer:
         """Answer one ask. Raises: Failure, and nothing else but cancellation."""

@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from metaagent import __version__
-from metaagent.agent.failures import ExportHidden, Failure, Invitation, NeedsConsent
+from metaagent.agent.failures import CapabilityMiss, ExportHidden, Failure, Invitation, NeedsConsent
 from metaagent.agent.ports import Progress, silent
 from metaagent.agent.service import Agent
 from metaagent.agent.types import Export, Principal
@@ -118,8 +118,11 @@ class _Handlers:
             declared = ctx.session.client_capabilities
             if declared and declared.elicitation and declared.elicitation.url is not None:
                 state: dict[str, Any] = {"provider": provider, "asked": [*asked, invitation.code]}
-                if isinstance(invitation, NeedsConsent) and invitation.question:
-                    state["question"] = str(invitation.question.id)
+                match invitation:
+                    case NeedsConsent(question=question) if question:
+                        state["question"] = str(question.id)
+                    case CapabilityMiss(missing_scopes=scopes):
+                        state["scopes"] = list(scopes)
                 return render.invitation_result(invitation, state)
         elif ctx.protocol_version == _URL_ELICITATION_ERROR_VERSION and call.url_elicitation:
             raise render.invitation_error(invitation)
@@ -147,7 +150,7 @@ class _Handlers:
         """Whether what the person was asked to do is done, or will not be."""
         if question := said.get("question"):
             return await self.agent.answered(call.principal, UUID(question))
-        return await self.agent.connected(call.principal, provider)
+        return await self.agent.connected(call.principal, provider, frozenset(said.get("scopes", [])))
 
     async def list_resources(
         self, _ctx: Context, _params: types.PaginatedRequestParams | None

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from tenants import selectors as tenants
 from tenants.models import Tenant, User
 from tenants.services import Refused
+from vault.services.keys import KeysUnavailable
 from vault.services.revoke import Ended
 
 Found = dict[str, Any]
@@ -44,6 +45,8 @@ class Answering(BaseCommand):
             self._fail(str(refused))
         except DatabaseError as broken:
             self._fail(_database_sentence(broken))
+        except KeysUnavailable as closed:
+            self._fail(f"{closed} Nothing was stored.")
         except (ImproperlyConfigured, OSError) as wrong:
             self._fail(str(wrong))
         text = found.pop("text", "")

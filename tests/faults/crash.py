@@ -238,11 +238,11 @@ class Exchanges(_Crash):
         person = self.person(0, "exchange")
         self.connect(person)
         ends: Counter[str] = Counter()
-        orphans = 0
+        orphans, longest_s = 0, self._unkilled_s(person)
         for number in range(kills):
             if number % 2:
                 self._forget(person)
-            orphans += self._kill(person, ends)
+            orphans += self._kill(person, ends, longest_s)
         presented = max(each for code, each in self.proxy.presentations().items() if self.proxy.grants[code] == code)
         self.verdict.figures |= {
             "kills": kills,
@@ -253,15 +253,24 @@ class Exchanges(_Crash):
         }
         self.verdict.hold(presented <= 2, f"a code was presented {presented} times")
 
-    def _kill(self, person: _Person, ends: Counter[str]) -> bool:
+    def _unkilled_s(self, person: _Person) -> float:
+        """How long it takes when nobody is killed and everything is as slow as it gets."""
+        address = self.stage.callback_of(person.member, person.account)
+        self.slow(_LATENCY_S, 0.4, 0.4)
+        began = time.monotonic()
+        self._delivered(person, address)
+        return time.monotonic() - began
+
+    def _kill(self, person: _Person, ends: Counter[str], longest_s: float) -> bool:
         """One kill; whether the provider gave tokens that are stored nowhere."""
+        self.slow(0)
         stage, hold = self.stage, self.verdict.hold
         address = stage.callback_of(person.member, person.account)
         before = stage.connections(person.member) and stage.tokens(person.connection).version
         self.slow(_LATENCY_S, self.chance.uniform(0, 0.4), self.chance.uniform(0, 0.4))
         began, first = time.monotonic(), threading.Thread(target=self._delivered, args=(person, address))
         first.start()
-        time.sleep(self.chance.uniform(0, 3.2))
+        time.sleep(self.chance.uniform(0, longest_s))
         self.victim.killed()
         first.join()
         self.slow(0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tests import services
 from tests.faults.proxies import Listener, Proxy
 
-KINDS = ("killed", "slow", "lying")
+KINDS = ("good", "killed", "slow", "lying")
 SLOW_S = 2.0
 
 
@@ -27,7 +27,7 @@ class BadRedis:
 
 @contextmanager
 def served(kind: str) -> Iterator[BadRedis]:
-    """A Redis that will be `killed`, `slow` or `lying`. Raises: services.Missing, ValueError."""
+    """A Redis that stays `good`, or will be `killed`, `slow` or `lying`. Raises: services.Missing, ValueError."""
     if kind not in KINDS:
         raise ValueError(f"A Redis can be {', '.join(KINDS)}.")
     if kind == "lying":
@@ -41,8 +41,8 @@ def served(kind: str) -> Iterator[BadRedis]:
     quiet = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning")
     process = subprocess.Popen([binary, "--port", str(port), *quiet], stdout=subprocess.DEVNULL)
     try:
-        if kind == "killed":
-            yield BadRedis(_url(port), process.kill)
+        if kind in {"good", "killed"}:
+            yield BadRedis(_url(port), process.kill if kind == "killed" else lambda: None)
             return
         with Proxy(port) as proxy:
             yield BadRedis(_url(proxy.port), lambda: setattr(proxy, "latency_s", SLOW_S))

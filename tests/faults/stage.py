@@ -28,17 +28,23 @@ from metaagent.visitor import Form, Visitor
 from tests import services
 from tests.faults.calls import Caller, Json, Reply, together
 from tests.faults.proxies import ProviderProxy, Proxy
+from tests.faults.replicas import Replica, awaited, started
 
 if TYPE_CHECKING:
     from vault.models import Connection, SealedTokenSet
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 TENANT, PASSWORD = "acme", "correct horse battery"
 ACCOUNTS = ("ada@example.com", "bruno@example.com", "chioma@example.com")
 """People at the sandbox."""
-_START_S = 60
+_LIMITS = {
+    "ASKS_PER_MINUTE": "10000000",
+    "ASKS_PER_MINUTE_TENANT": "10000000",
+    "LOGIN_FAILURES_PER_HOUR": "100000",
+    "LOG_LEVEL": "WARNING",
+}
+"""No script could stay within the usual ones."""
 
 
 @dataclass(slots=True)
@@ -62,55 +68,6 @@ class Verdict:
         return not self.wrong
 
 
-@dataclass(slots=True)
-class Replica:
-    """One product process on a port of its own; started again, it is a fresh process on the same one."""
-
-    port: int
-    environment: Mapping[str, str]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Begin to start; `ready` waits for it."""
-        server = ("metaagent.asgi:application", "--host", "127.0.0.1", "--no-access-log", "--log-level", "warning")
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", *server, "--port", str(self.port)],
-                cwd=ROOT,
-                env=dict(self.environment),
-                stdout=log,
-                stderr=log,
-            )
-
-    def ready(self) -> None:
-        """Until it answers. Raises: RuntimeError."""
-        host = {"Host": urlsplit(self.environment["PUBLIC_URL"]).netloc}
-        _awaited(f"http://127.0.0.1:{self.port}/healthz", self.process, self.log, host)
-
-    def signal(self, number: signal.Signals) -> None:
-        """SIGKILL, SIGSTOP, SIGCONT."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def killed(self) -> None:
-        """`kill -9`."""
-        self.signal(signal.SIGKILL)
-        if self.process is not None:
-            self.process.wait()
-
-    def ended(self) -> None:
-        """As a deployment ends it."""
-        if self.process is None:
-            return
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.killed()
-
-
 @dataclass(frozen=True, slots=True)
 class Member:
     """A person in the tenant, their browser, and their client key."""
@@ -121,7 +78,10 @@ class Member:
 
 
 class Stage:
-    """Everything of one scenario. Made by `staged`."""
+    """Everything of one scenario, with the sandbox as provider. Made by `staged`."""
+
+    token_path = "/oauth/token/"
+    """Of the provider, for a proxy before it."""
 
     def __init__(self, folder: Path, database: str, url: str, sandbox: str, provider: str) -> None:
         self.folder = folder
@@ -129,12 +89,20 @@ class Stage:
         self.url = url
         self.host = urlsplit(url).netloc
         self.sandbox = sandbox
-        """Where scripts steer it."""
+        """Where scripts steer the provider."""
         self.provider = provider
-        """Where the product finds it: the sandbox, or a proxy before it."""
+        """Where the product finds it: there, or at a proxy before it."""
         self.replicas: list[Replica] = []
         self.proxy: ProviderProxy | None = None
         self.database_proxy: Proxy | None = None
+
+    def serve_provider(self, port: int, environment: Mapping[str, str], up: ExitStack) -> None:
+        """Start it, to be ended with the block."""
+        log = self.folder / "sandbox.log"
+        process = started(("manage.py", "sandbox", "--port", str(port), "--json"), environment, log)
+        up.callback(process.wait)
+        up.callback(process.terminate)
+        awaited(f"{self.sandbox}/_stats", process, log)
 
     # --- people, made by the commands of the README
 
@@ -185,8 +153,15 @@ class Stage:
         visitor.open(f"{self.url}/connect/sentry/?tenant={TENANT}")
         if visitor.page.url.path == "/login/":
             self.log_in(member)
-        visitor.send(_leaving(visitor.forms()))
-        return approved(visitor, account)
+        leaving = next(form for form in visitor.forms() if form.method == "post" and "logout" not in form.action)
+        visitor.send(leaving)
+        return self.approve(visitor, account)
+
+    def approve(self, visitor: Visitor, account: str) -> str:
+        """Log in at the provider unless that is done, allow everything, and where the browser is sent then."""
+        if any("password" in form.fields for form in visitor.forms()):
+            visitor.send(visitor.form_with("password"), email=account)
+        return sent_back(visitor, visitor.form_with("pending"), op="approve")
 
     def log_in(self, member: Member) -> None:
         """On the log-in page the browser is at."""
@@ -260,89 +235,71 @@ class Stage:
         return httpx2.post(f"{self.sandbox}{path}", json=body or {}, trust_env=False).raise_for_status()
 
 
-def approved(visitor: Visitor, account: str) -> str:
-    """Log in at the sandbox unless that is done, allow everything, and where the browser is sent then."""
-    if any("password" in form.fields for form in visitor.forms()):
-        visitor.send(visitor.form_with("password"), email=account)
-    form = visitor.form_with("pending")
+def sent_back(visitor: Visitor, form: Form, **values: str) -> str:
+    """Send a provider's form, follow it to the end, and the address of the product it leads to, not yet opened."""
     page = visitor.page.url
     answer = visitor.http.post(
         str(page.join(form.action)),
-        data={**form.fields, "op": "approve"},
+        data={**form.fields, **values},
         headers={"Origin": f"{page.scheme}://{page.netloc.decode()}"},
         follow_redirects=False,
     )
-    return str(answer.headers["location"])
-
-
-def _leaving(forms: Sequence[Form]) -> Form:
-    return next(form for form in forms if form.method == "post" and "logout" not in form.action)
+    while "/oauth/callback/" not in (to := str(answer.url.join(answer.headers["location"]))):
+        answer = visitor.http.get(to, follow_redirects=False)
+    return to
 
 
 @contextmanager
 def staged(
     database: str,
     *,
-    replicas: int = 2,
     settings: Mapping[str, str] | None = None,
     own_settings: Sequence[Mapping[str, str]] = ({}, {}),
     slow_database: bool = False,
     proxied: bool = False,
+    kind: type[Stage] = Stage,
 ) -> Iterator[Stage]:
-    """Database, sandbox and product up, Sentry installed; everything ends with the block.
+    """Database, provider and two product processes up, Sentry installed; everything ends with the block.
 
     Args:
         database: `postgresql` or `sqlite`.
-        replicas: how many product processes.
         settings: further settings of the product.
         own_settings: what the environment of each replica has beside that.
         slow_database: whether a `Proxy` stands between product and PostgreSQL, which can be made slow.
-        proxied: whether a `ProviderProxy` stands between product and sandbox.
+        proxied: whether a `ProviderProxy` stands between product and provider.
+        kind: says which provider it is.
     """
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: sys.exit(130))  # unwinds, so that nothing started here stays behind
     with ExitStack() as up:
         folder = Path(tempfile.mkdtemp(prefix="metaagent-faults-"))
         up.callback(shutil.rmtree, folder, ignore_errors=True)
-        sandbox_port, ports = services.free_port(), [services.free_port() for _ in range(replicas)]
-        provider_port, proxy = sandbox_port, None
-        if proxied:
-            proxy = up.enter_context(ProviderProxy(sandbox_port))
-            provider_port = proxy.port
+        at, ports = services.free_port(), [services.free_port() for _ in own_settings]
+        proxy = up.enter_context(ProviderProxy(at, token_path=kind.token_path)) if proxied else None
+        found_at = proxy.port if proxy else at
+        stage = kind(folder, database, *(f"http://127.0.0.1:{port}" for port in (ports[0], at, found_at)))
+        stage.proxy = proxy
         ours = {
             "DATABASE_URL": _database(database, up),
             "VAR_DIR": str(folder),
             "SECRET_KEY": secrets.token_urlsafe(64),
-            "PUBLIC_URL": f"http://127.0.0.1:{ports[0]}",
+            "PUBLIC_URL": stage.url,
             "EGRESS_ALLOW_CIDRS": "127.0.0.1/32",
-            "EGRESS_ALLOW_HTTP_HOSTS": f"127.0.0.1:{provider_port}",
-            "ASKS_PER_MINUTE": "10000000",
-            "ASKS_PER_MINUTE_TENANT": "10000000",
-            "LOGIN_FAILURES_PER_HOUR": "100000",
-            "LOG_LEVEL": "WARNING",
-        } | dict(settings or {})
-        _set_up_django(ours)
-        stage = Stage(
-            folder,
-            database,
-            ours["PUBLIC_URL"],
-            f"http://127.0.0.1:{sandbox_port}",
-            f"http://127.0.0.1:{provider_port}",
-        )
-        stage.proxy = proxy
+            "EGRESS_ALLOW_HTTP_HOSTS": f"127.0.0.1:{at},127.0.0.1:{found_at}",
+            **_LIMITS,
+            **(settings or {}),
+        }
+        _set_up_django(ours, up)
         theirs = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | ours
         if slow_database and database == "postgresql":
             target = urlsplit(ours["DATABASE_URL"]).port or 5432
             stage.database_proxy = up.enter_context(Proxy(target))
             theirs["DATABASE_URL"] = ours["DATABASE_URL"].replace(f":{target}/", f":{stage.database_proxy.port}/")
-        up.callback(_closed)
-
-        _sandbox(folder, sandbox_port, theirs, up)
-        for at, port in enumerate(ports):
-            environment = theirs | dict(own_settings[at] if at < len(own_settings) else {})
-            stage.replicas.append(Replica(port, environment, folder / f"product-{at}.log"))
+        stage.serve_provider(at, theirs, up)
         stage.install()
-        for replica in stage.replicas:
+        for number, port in enumerate(ports):
+            replica = Replica(port, theirs | dict(own_settings[number]), folder / f"product-{number}.log")
+            stage.replicas.append(replica)
             up.callback(replica.ended)
             replica.start()
         for replica in stage.replicas:
@@ -350,7 +307,7 @@ def staged(
         yield stage
 
 
-def _set_up_django(ours: Mapping[str, str]) -> None:
+def _set_up_django(ours: Mapping[str, str], up: ExitStack) -> None:
     """This process reads and writes the database as the product does, and is otherwise no part of it."""
     for name in ("REDIS_URL", "CELERY_BROKER_URL", "VAULT_KEK", "ALLOWED_HOSTS", "DEBUG"):
         os.environ.pop(name, None)
@@ -361,6 +318,7 @@ def _set_up_django(ours: Mapping[str, str]) -> None:
     from django.core.management import call_command
 
     django.setup()
+    up.callback(_closed)
     call_command("migrate", verbosity=0)
 
 
@@ -387,36 +345,6 @@ def _database(kind: str, up: ExitStack) -> str:
     with psycopg.connect(cluster, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     return f"{cluster.rsplit('/', 1)[0]}/{name}"
-
-
-def _sandbox(folder: Path, port: int, environment: Mapping[str, str], up: ExitStack) -> None:
-    log = folder / "sandbox.log"
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "sandbox", "--port", str(port), "--json"],
-            cwd=ROOT,
-            env=dict(environment),
-            stdout=said,
-            stderr=said,
-        )
-    up.callback(process.wait)
-    up.callback(process.terminate)
-    _awaited(f"http://127.0.0.1:{port}/_stats", process, log)
-
-
-def _awaited(
-    url: str, process: subprocess.Popen[bytes] | None, log: Path, headers: Mapping[str, str] | None = None
-) -> None:
-    deadline = time.monotonic() + _START_S
-    with httpx2.Client(timeout=10, trust_env=False, headers=headers) as http:
-        while time.monotonic() < deadline and process is not None and process.poll() is None:
-            try:
-                if http.get(url).is_success:
-                    return
-            except httpx2.HTTPError:
-                pass
-            time.sleep(0.05)
-    raise RuntimeError(f"{url} did not come up: {log.read_text(errors='replace')[-2_000:]}")
 
 
 def until(found: Callable[[], T | None], *, within_s: float = 30) -> T | None:

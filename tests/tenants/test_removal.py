@@ -112,8 +112,8 @@ def test_a_refresh_in_flight_when_somebody_leaves_brings_nothing_back_to_life(
 ) -> None:
     connection = there.connect()
     expire(connection)
-    there.faults(token_delay_s=0.3)
-    provider.slow_s = 0.5  # so that the old tokens are ended only after they were exchanged for new ones
+    there.faults(token_delay_s=0.2)
+    provider.slow_s = 0.3  # so that the old tokens are ended only after they were exchanged for new ones
 
     def refresh() -> None:
         try:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import pytest
@@ -17,12 +18,15 @@ from tests.world import Served, serve
 from vault import keyring, sealing
 from vault.crypto import KeysUnavailable
 
+_app = lru_cache(maxsize=1)(create_app)
+"""Its world takes half a second to make."""
+
 
 class Provider:
     """The sandbox at an address of its own. It can go down, and comes back as it was."""
 
     def __init__(self) -> None:
-        self._app = create_app()
+        self._app = _app()
         self._port = int(os.environ["TEST_OTHER_PORT"])
         self._running: AbstractContextManager[Served] | None = None
         self.served = Served(f"http://127.0.0.1:{self._port}")
@@ -59,6 +63,9 @@ def provider_up() -> Iterator[Provider]:
     """Alone at its address, and up to begin with."""
     made = Provider()
     made.up()
+    with made.served.http as http:
+        http.post("/_reset").raise_for_status()
+        http.post("/_faults", json={}).raise_for_status()
     try:
         yield made
     finally:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.conf import settings
 from django.db import connection as database
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.routing import Route
 
 from audit import services as audit
 from metaagent.visitor import Visitor
 from providers.models import Installation
 from tenants import services as tenants
 from tests.vault.outages import no_keys
-from tests.world import World
+from tests.world import World, serve
 from vault.models import ConnectAttempt, Connection, ConnectLink, SealedTokenSet
 from vault.services import connect
 
@@ -453,6 +460,53 @@ def test_a_late_winner_finds_that_it_was_given_up(world: World) -> None:
 def test_the_verifier_is_gone_once_the_answer_came(world: World) -> None:
     world.connect()
     assert {bytes(row.verifier) for row in ConnectAttempt.objects.filter(link__tenant=world.tenant)} == {b""}
+
+
+def _issuer(url: str, *, replay: str = "") -> Starlette:
+    """An OpenID provider that lets everybody in at once; `replay` is a nonce of another round trip."""
+    asked: dict[str, str] = {}
+    killed: list[str] = []
+
+    async def authorize(request: Request) -> RedirectResponse:
+        asked.update(request.query_params)
+        back = {"code": "c", "state": asked["state"], "iss": url}
+        return RedirectResponse(f"{asked['redirect_uri']}?{urlencode(back)}")
+
+    async def token(_: Request) -> JSONResponse:
+        now = int(time.time())
+        claims = {"iss": url, "sub": "u-1", "email": "ann@example.com", "aud": asked["client_id"], "iat": now}
+        claims |= {"exp": now + 600, "nonce": replay or asked.get("nonce")}
+        body = urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+        answer = {"access_token": "at", "token_type": "Bearer", "expires_in": 600, "id_token": f"e30.{body}.AA"}
+        return JSONResponse(answer)
+
+    async def revoke(request: Request) -> JSONResponse:
+        killed.append((await request.body()).decode())
+        return JSONResponse({})
+
+    app = Starlette(
+        routes=[Route("/a", authorize), Route("/t", token, methods=["POST"]), Route("/r", revoke, methods=["POST"])]
+    )
+    app.state.killed = killed
+    return app
+
+
+@pytest.mark.parametrize("replay", ["", "0" * 64])
+def test_an_id_token_counts_only_with_the_nonce_of_this_round_trip(world: World, replay: str) -> None:
+    port = int(os.environ["TEST_OTHER_PORT"])
+    url = f"http://127.0.0.1:{port}"
+    spec = {"authorize_url": f"{url}/a", "token_url": f"{url}/t", "revoke_url": f"{url}/r", "issuer": url}
+    world.install(overrides={**spec, "identity": "id_token", "subject_fields": ["sub"]})
+    app = _issuer(url, replay=replay)
+    with serve(app, port), Visitor() as visitor:
+        world.begin(visitor, world.connect_link())
+        status = visitor.page.status_code
+    rows = list(Connection.objects.filter(tenant=world.tenant).values_list("account_id", "account_label"))
+    if replay:
+        assert (status, rows) == (502, [])
+        assert len(app.state.killed) == 1
+    else:
+        assert (status, rows) == (200, [(f"127.0.0.1:{port}:u-1", "ann@example.com")])
 
 
 def test_a_grant_that_ends_whatever_happens_says_when(world: World) -> None:

@@ -199,8 +199,8 @@ def test_a_refresh_in_flight_when_its_connection_ends_brings_nothing_back_to_lif
 ) -> None:
     connection = there.connect()
     expire(connection)
-    there.faults(token_delay_s=0.3)
-    provider.slow_s = 0.5  # so that the old tokens are ended only after they were exchanged for new ones
+    there.faults(token_delay_s=0.2)
+    provider.slow_s = 0.3  # so that the old tokens are ended only after they were exchanged for new ones
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(refreshed, connection)
         while provider.asked("/oauth/token/") < 2:

@@ -11,7 +11,6 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as Late
 from ipaddress import ip_network
 from threading import Thread
 from typing import Any, TypeVar
@@ -57,7 +56,7 @@ class Service:
             return answer.result(TOTAL_S)
         except Unreadable:
             raise
-        except Late:
+        except TimeoutError:
             failure = self.failed(f"did not answer within {TOTAL_S:g} seconds")
         except KeysUnavailable as unavailable:
             failure = unavailable

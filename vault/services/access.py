@@ -275,10 +275,17 @@ def _sealed_access(read: _Read) -> SealedAccess:
     try:
         key = sealing.data_key(connection.tenant_id, read.row.access)
     except Unreadable:
+        if _sealed_anew(read.row):
+            return access(connection.pk)
         raise _unreadable(read.row, "altered") from None
     except KeysUnavailable:
         raise _closed() from None
     return sealed_with(connection, read.row, key, clock=read.clock)
+
+
+def _sealed_anew(row: SealedTokenSet) -> bool:
+    """Whether a rotation of keys has come between reading the row and opening it, and has retired its old key."""
+    return not SealedTokenSet.objects.filter(pk=row.pk, version=row.version, key_id=row.key_id).exists()
 
 
 def _claim(row: SealedTokenSet) -> Event | None:
@@ -328,6 +335,9 @@ def _refresh(row: SealedTokenSet, intent: Event) -> SealedAccess:
     try:
         old = open_token(connection, row, "refresh")
     except Unreadable:
+        if _sealed_anew(row):
+            _release(row, intent, "sealed_anew", spent=False)
+            raise _closed() from None
         raise _unreadable(row, "altered", intent) from None
     except KeysUnavailable:
         _release(row, intent, "keys_unavailable", spent=False)

@@ -135,7 +135,7 @@ def _columns(row: _Row, key: DataKey, opened: dict[UUID, DataKey]) -> dict[str, 
 def _places(row: _Row) -> dict[str, tuple[UUID, Context]]:
     """Each sealed column with the tenant and the context it is bound to."""
     if isinstance(row, ClientSecret):
-        context = clients._context(row.installation)  # noqa: SLF001 - same package
+        context = clients.secret_context(row.installation)
         return {"sealed": (row.installation.tenant_id, context)}
     connection, renewable = row.connection, row.refresh is not None
     grant = row.grant if isinstance(row, Revocation) else connection.grant

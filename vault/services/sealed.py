@@ -116,20 +116,5 @@ def fields_of(row: SealedTokenSet | Revocation) -> tuple[TokenField, ...]:
     return ("access",) if row.refresh is None else ("refresh", "access")
 
 
-def reseal(connection: Connection, row: SealedTokenSet | Revocation, key: DataKey) -> dict[str, Any]:
-    """The columns `key_id`, `access`, `refresh` of the same tokens and version under another data key.
-
-    Raises: vault.crypto.Unreadable.
-    """
-    columns: dict[str, Any] = {"key_id": key.id, "refresh": None}
-    for field in fields_of(row):
-        context = token_context(
-            connection, field, row.version, grant=_grant(connection, row), renewable=row.refresh is not None
-        )
-        plain = open_token(connection, row, field).encode()
-        columns[field] = sealing.bound_seal(key, connection.tenant_id, plain, context)
-    return columns
-
-
 def _grant(connection: Connection, row: SealedTokenSet | Revocation) -> str:
     return row.grant if isinstance(row, Revocation) else connection.grant

@@ -10,7 +10,6 @@ from django.db import transaction
 
 from audit import services as audit
 from audit.events import Event, EventKind
-from tenants import standing
 from vault.models import ClientSecret, Connection, Revocation, Status, TenantKey
 from vault.services import revoke
 from vault.services.revoke import Ending
@@ -63,7 +62,6 @@ def shred(*, tenant_id: UUID, by: UUID | None, now: datetime) -> Shredded:
         for row in pending:
             revoke.conclude(row, Ending.UNREADABLE)
         TenantKey.objects.filter(tenant_id=tenant_id).update(state=TenantKey.State.SHREDDED, wrapped=None)
-        standing.changed()
         detail = {"keys": lost.keys, "connections": lost.connections, "unconfirmed": len(pending)}
         audit.append([Event(EventKind.SHRED_DONE, tenant_id=tenant_id, user_id=by, intent_id=intent.id, detail=detail)])
     return Shredded(lost, len(pending))
