@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help setup dev demo run test peers check format bench lock
+.PHONY: help setup dev demo run test peers faults check format bench lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ test: .venv/dev  ## every test; REQUIRE_ALL=1 fails where a service is missing
 
 peers: .venv/product  ## prove it against software not written here; needs npm
 	@$(BIN)/python -m tests.peers.run
+
+faults: .venv/dev  ## kill, stop, slow down and lie to what it runs on; hours, ARGS=--quick for minutes
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 check: .venv/dev  ## format, lint, types, import contracts, migrations, deployment settings
 	@$(BIN)/ruff format --check .

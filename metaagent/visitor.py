@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html.parser import HTMLParser
 from typing import Self
 from urllib.parse import urljoin
@@ -45,11 +47,17 @@ class _Forms(HTMLParser):
             self._open = None
 
 
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    """Made once: each client would read all certificates anew."""
+    return ssl.create_default_context()
+
+
 class Visitor:
     """Opens pages and sends forms; `page` is the last answer."""
 
     def __init__(self) -> None:
-        self.http = httpx2.Client(follow_redirects=True, timeout=30, trust_env=False)
+        self.http = httpx2.Client(follow_redirects=True, timeout=30, trust_env=False, verify=_tls())
         self.page = httpx2.Response(204)
 
     def __enter__(self) -> Self:

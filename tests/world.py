@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -30,6 +31,8 @@ from vault.services import clients
 
 T = TypeVar("T")
 PASSWORD = "correct horse battery"
+TLS = ssl.create_default_context()
+"""Made once: each client would read all certificates anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Served:
     @property
     def http(self) -> httpx2.Client:
         """A plain client for it."""
-        return httpx2.Client(base_url=self.url, timeout=30, trust_env=False)
+        return httpx2.Client(base_url=self.url, timeout=30, trust_env=False, verify=TLS)
 
 
 @contextmanager
@@ -116,7 +119,7 @@ class World:
     async def client(self, *, key: str | None = None, url: str | None = None, **options: Any) -> AsyncIterator[Client]:
         """The official client, with this person's key."""
         headers = {"Authorization": f"Bearer {self.me.key if key is None else key}"}
-        async with httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False, verify=TLS) as http:
             transport = streamable_http_client(url or self.endpoint, http_client=http)
             async with Client(transport, **options) as client:
                 yield client

@@ -81,13 +81,19 @@ class McpEndpoint:
         path: str = scope["path"]
         found = PATH.fullmatch(path)
         bearer = bearer_in(headers.get(b"authorization"))
-        principal = await self._verifier.principal(bearer) if bearer else None
+        try:
+            principal = await self._verifier.principal(bearer) if bearer else None
+            served = principal is not None and found is not None and await self._serves(principal, found[1], found[2])
+        except Exception:
+            log.exception("a request could not be checked")
+            sentence = "Who you are cannot be checked right now. Try again in a few seconds."
+            return await _error(send, 503, sentence, [(b"retry-after", b"2")])
         if principal is None:
             presented = b"authorization" in headers
             value = challenge(self._front.public_url, path if found else "/mcp", presented=presented)
             sentence = "This access key is not valid." if presented else "An access key or token is needed."
             return await _error(send, 401, sentence, [(b"www-authenticate", value.encode())])
-        if found is None or found[1] != principal.tenant or not await self._serves(principal, found[2]):
+        if found is None or not served:
             return await _error(send, 404, "There is nothing here.")
         if scope["method"] != "POST":
             # Nothing is ever pushed, and a signed session id cannot be ended: both answers are honest.
@@ -100,8 +106,8 @@ class McpEndpoint:
             return await _error(send, 413, f"The request is larger than {self._front.body_bytes} bytes.")
         return await self._serve(scope, headers, _replay(body, receive), send, body, Call(principal, found[2], None))
 
-    async def _serves(self, principal: Principal, provider: str | None) -> bool:
-        return provider is None or await self._agent.sees(principal, provider)
+    async def _serves(self, principal: Principal, tenant: str, provider: str | None) -> bool:
+        return tenant == principal.tenant and (provider is None or await self._agent.sees(principal, provider))
 
     async def _serve(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, body: bytes, call: Call

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -44,16 +46,48 @@ def test_a_call_the_provider_refuses_has_an_outcome_too(world: World) -> None:
 
 def test_a_call_that_cannot_be_recorded_does_not_happen(world: World) -> None:
     world.connect()
+    assert not world.call_tool("who_am_i").is_error
     calls = world.stats()["api_calls"]
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE audit_auditevent RENAME TO audit_elsewhere")
-    try:
+    with full_log():
         error = world.error("x", {"mode": "tool", "tool": "who_am_i"})
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE audit_elsewhere RENAME TO audit_auditevent")
     assert error["code"] == "internal"
     assert world.stats()["api_calls"] == calls
+
+
+def test_a_request_nobody_can_be_held_to_is_refused_and_may_come_again(world: World) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tenants_membership RENAME TO tenants_elsewhere")
+    try:
+        answer = world.post({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE tenants_elsewhere RENAME TO tenants_membership")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "Try again" in answer.text
+
+
+@contextmanager
+def full_log() -> Iterator[None]:
+    """A log that can be read and takes no more."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            refuse = (
+                "CREATE FUNCTION full_log() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'full'; END $$ LANGUAGE plpgsql"
+            )
+            cursor.execute(refuse)
+            cursor.execute(
+                "CREATE TRIGGER full_log BEFORE INSERT ON audit_auditevent FOR EACH ROW EXECUTE FUNCTION full_log()"
+            )
+        else:
+            cursor.execute(
+                "CREATE TRIGGER full_log BEFORE INSERT ON audit_auditevent BEGIN SELECT RAISE(ABORT, 'full'); END"
+            )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            postgresql = connection.vendor == "postgresql"
+            cursor.execute("DROP FUNCTION full_log CASCADE" if postgresql else "DROP TRIGGER full_log")
 
 
 def test_arguments_and_prompts_are_not_in_the_log(world: World) -> None:

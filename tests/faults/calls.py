@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -107,7 +108,9 @@ async def _sent(pair: _Pair, caller: Caller) -> Reply:
         except (OSError, TimeoutError):
             answer = b""
         finally:
-            writer.transport.abort()
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
     head, _, body = answer.partition(b"\r\n\r\n")
     try:
         message = json.loads(body)

@@ -22,8 +22,8 @@ _PIECE = 65_536
 class Listener:
     """A server on a free port of this machine, in a thread of its own."""
 
-    def __init__(self) -> None:
-        self.port = 0
+    def __init__(self, port: int = 0) -> None:
+        self.port = port
         self._up = threading.Event()
         self._over = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -40,10 +40,11 @@ class Listener:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
         self.port = server.sockets[0].getsockname()[1]
         self._up.set()
         await self._over.wait()
+        server.close()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
@@ -52,10 +53,10 @@ class Listener:
 class Proxy(Listener):
     """Carries bytes between its clients and another port of this machine."""
 
-    def __init__(self, target: int, *, latency_s: float = 0) -> None:
-        super().__init__()
+    def __init__(self, target: int, *, port: int = 0) -> None:
+        super().__init__(port)
         self.target = target
-        self.latency_s = latency_s
+        self.latency_s = 0.0
         """How much later whatever a client sends arrives: what a round trip takes."""
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -71,31 +72,29 @@ class Proxy(Listener):
 
     def cut(self) -> None:
         """Break every connection that is open now."""
-        self._loop.call_soon_threadsafe(lambda: [writer.transport.abort() for writer in list(self._writers)])
+        self._loop.call_soon_threadsafe(self._abort)
+
+    def _abort(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        onward: asyncio.StreamWriter | None = None
         try:
-            there, onward = await asyncio.open_connection("127.0.0.1", self.target)
-            self._writers.add(onward)
-            await self._between(reader, writer, there, onward)
+            await self._serve_one(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # either side may leave at any time, and so may we
         finally:
-            for each in (writer, onward):
-                if each is not None:
-                    self._writers.discard(each)
-                    each.close()
+            writer.close()
 
-    async def _between(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        there: asyncio.StreamReader,
-        onward: asyncio.StreamWriter,
-    ) -> None:
-        await asyncio.gather(self._carry(reader, onward, late=True), self._carry(there, writer, late=False))
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, onward = await asyncio.open_connection("127.0.0.1", self.target)
+        both = {writer, onward}
+        self._writers |= both
+        try:
+            await asyncio.gather(self._carry(reader, onward, late=True), self._carry(there, writer, late=False))
+        finally:
+            self._writers -= both
+            onward.close()
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, late: bool) -> None:
         while piece := await source.read(_PIECE):
@@ -150,8 +149,8 @@ class Exchange:
 class ProviderProxy(Proxy):
     """Between the product and its provider: knows HTTP, keeps every exchange, and delays those for tokens."""
 
-    def __init__(self, target: int, *, token_path: str = "/oauth/token/") -> None:
-        super().__init__(target)
+    def __init__(self, target: int, *, port: int = 0, token_path: str = "/oauth/token/") -> None:
+        super().__init__(target, port=port)
         self.token_path = token_path
         self.hold_s = 0.0
         """How long a token request is on its way to the provider."""
@@ -175,16 +174,9 @@ class ProviderProxy(Proxy):
         """How often each refresh token and code was presented, by digest."""
         return Counter(each.presented for each in self.token_requests() if each.presented)
 
-    async def _between(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        there: asyncio.StreamReader,
-        onward: asyncio.StreamWriter,
-    ) -> None:
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            head, body = await _message(reader)
-            exchange = Exchange(head, body, time.monotonic())
+            exchange = Exchange(*await _message(reader), time.monotonic())
             self.exchanges.append(exchange)
             token = exchange.path == self.token_path
             self.grants.setdefault(exchange.presented, exchange.presented)
@@ -193,16 +185,23 @@ class ProviderProxy(Proxy):
                 return
             await asyncio.sleep(self.hold_s if token else 0)
             exchange.delivered = time.monotonic()
-            onward.write(head + body)
-            head, body = await _message(there)
-            exchange.answer, exchange.answered = head + body, time.monotonic()
+            exchange.answer, exchange.answered = await self._asked(exchange), time.monotonic()
             if exchange.issued:
                 self.grants[exchange.issued] = self.grants[exchange.presented]
             await asyncio.sleep(self.keep_s if token else 0)
-            with suppress(OSError):
+            with suppress(OSError):  # the client may be dead
                 writer.write(exchange.answer)
                 await writer.drain()
             exchange.returned = time.monotonic()
+
+    async def _asked(self, exchange: Exchange) -> bytes:
+        """The provider's answer, each over a connection of its own: none is ever found closed."""
+        there, onward = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            onward.write(exchange.head + exchange.body)
+            return b"".join(await _message(there))
+        finally:
+            onward.close()
 
 
 def _digest(token: str) -> str:

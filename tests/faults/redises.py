@@ -62,7 +62,7 @@ class Liar(Listener):
         super().__init__()
         self._kept: dict[bytes, bytes] = {}
         self._bad = False
-        self._whim = random.Random(1)
+        self._whim = random.Random(1)  # noqa: S311 - which lie
 
     def turn_bad(self) -> None:
         """Lie from now on."""

@@ -47,16 +47,20 @@ class Replica:
         if self.process is not None:
             self.process.wait()
 
-    def ended(self) -> None:
+    def told_to_end(self) -> None:
         """As a deployment ends it."""
-        if self.process is None:
-            return
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
+
+    def ended(self) -> None:
+        """The same, and wait for it."""
+        self.told_to_end()
         try:
-            self.process.wait(20)
+            if self.process is not None:
+                self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.killed()
+
 
 def started(words: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     """A Python program of ours; what it says goes to the end of `log`."""

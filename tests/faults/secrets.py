@@ -18,13 +18,13 @@ import sys
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
+from uuid import UUID
 
 import httpx2
 
 from tests.faults import redises
-from tests.faults.calls import Reply
+from tests.faults.calls import Caller, Reply
 from tests.faults.stage import ACCOUNTS, PASSWORD, TENANT, Member, Stage, Verdict, options, staged
 
 _LONG = re.compile(r"[A-Za-z0-9+/_-]{40,}=*")
@@ -142,7 +142,10 @@ class Run:
     def _seen(self, answer: httpx2.Response) -> None:
         """A page, and the cookies that came with it."""
         answer.read()
-        if answer.url.port != urlsplit(self.stage.sandbox).port and answer.url.port != urlsplit(self.stage.provider).port:
+        if (
+            answer.url.port != urlsplit(self.stage.sandbox).port
+            and answer.url.port != urlsplit(self.stage.provider).port
+        ):
             self.pages.append(answer.text)
             for name, value in answer.cookies.items():
                 if name != "csrf":  # it is in the page's forms, and gives nobody anything
@@ -162,7 +165,7 @@ class Run:
         self.stage.log_in(other)
         assert other.visitor.page.status_code == 403, other.visitor.page.status_code
 
-    def _renewed_under(self, caller: object, connection: object, faults: dict[str, str]) -> None:
+    def _renewed_under(self, caller: Caller, connection: UUID, faults: dict[str, str]) -> None:
         from vault.models import SealedTokenSet
 
         self.stage.faults(**faults)

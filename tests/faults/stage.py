@@ -10,7 +10,6 @@ import random
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ import httpx2
 
 from metaagent.visitor import Form, Visitor
 from tests import services
+from tests.faults import replicas
 from tests.faults.calls import Caller, Json, Reply, together
 from tests.faults.proxies import ProviderProxy, Proxy
 from tests.faults.replicas import Replica, awaited, started
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ROOT = replicas.ROOT
 TENANT, PASSWORD = "acme", "correct horse battery"
 ACCOUNTS = ("ada@example.com", "bruno@example.com", "chioma@example.com")
 """People at the sandbox."""
@@ -82,6 +83,7 @@ class Stage:
 
     token_path = "/oauth/token/"
     """Of the provider, for a proxy before it."""
+    tenant = TENANT
 
     def __init__(self, folder: Path, database: str, url: str, sandbox: str, provider: str) -> None:
         self.folder = folder
@@ -96,7 +98,7 @@ class Stage:
         self.proxy: ProviderProxy | None = None
         self.database_proxy: Proxy | None = None
 
-    def serve_provider(self, port: int, environment: Mapping[str, str], up: ExitStack) -> None:
+    def serve_provider(self, port: int, environment: Mapping[str, str], up: ExitStack, /) -> None:
         """Start it, to be ended with the block."""
         log = self.folder / "sandbox.log"
         process = started(("manage.py", "sandbox", "--port", str(port), "--json"), environment, log)
@@ -127,7 +129,7 @@ class Stage:
         client = self._post("/_clients", {"name": "faults", "redirect_uris": [uri]}).json()
         self.manage(*install, "--client-id", client["client_id"], stdin=client["client_secret"])
 
-    def member(self, email: str, role: str = "member") -> Member:
+    def member(self, email: str, role: str = "member", /) -> Member:
         """Somebody new, with a password and a key."""
         self.manage("user_create", email, "--password-stdin", stdin=PASSWORD)
         self.manage("member_add", TENANT, email, "--role", role)
@@ -135,7 +137,7 @@ class Stage:
 
     def caller(self, member: Member, account: str) -> Caller:
         """The member's client, who expects to be answered as that account."""
-        return Caller(self.host, f"/mcp/{TENANT}/sentry", member.key, account)
+        return Caller(self.host, f"/mcp/{self.tenant}/sentry", member.key, account)
 
     # --- connecting, on the pages
 
@@ -150,7 +152,7 @@ class Stage:
     def callback_of(self, member: Member, account: str) -> str:
         """Connecting up to the answer of the provider, which is not delivered: its address."""
         visitor = member.visitor
-        visitor.open(f"{self.url}/connect/sentry/?tenant={TENANT}")
+        visitor.open(f"{self.url}/connect/sentry/?tenant={self.tenant}")
         if visitor.page.url.path == "/login/":
             self.log_in(member)
         leaving = next(form for form in visitor.forms() if form.method == "post" and "logout" not in form.action)
@@ -302,6 +304,8 @@ def staged(
             stage.replicas.append(replica)
             up.callback(replica.ended)
             replica.start()
+        for replica in stage.replicas:
+            up.callback(replica.told_to_end)
         for replica in stage.replicas:
             replica.ready()
         yield stage

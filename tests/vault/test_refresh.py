@@ -349,3 +349,28 @@ def test_a_forged_note_of_where_a_token_may_go_does_not_open_it(world: World) ->
     grant = grant_of(Installation.objects.get(pk=world.installation.pk))
     Connection.objects.filter(pk=connection.pk).update(grant=grant)
     refused(world, "altered")
+
+
+# --- What is kept alive, and what a refresh may change
+
+
+def test_a_quiet_connection_is_refreshed_before_its_provider_ends_it(world: World) -> None:
+    world.installation = world.install(overrides={"grant_idle_s": 3_600})
+    connection = world.connect()
+    assert access.keep_alive() == 0
+    SealedTokenSet.objects.filter(connection=connection).update(
+        refreshed_at=datetime.now(UTC) - timedelta(minutes=31), expires_at=datetime.now(UTC) + timedelta(days=1)
+    )
+    assert access.keep_alive() == 1
+    assert tokens(connection).version == 2
+    assert access.keep_alive() == 0
+
+
+def test_a_refresh_never_widens_what_was_granted(world: World) -> None:
+    connection = world.connect()
+    granted = sorted(connection.scopes)[:1]
+    Connection.objects.filter(pk=connection.pk).update(scopes=granted)
+    expire(connection)
+    assert access.access(connection.pk).version == 2
+    connection.refresh_from_db()
+    assert connection.scopes == granted

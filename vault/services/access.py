@@ -215,19 +215,22 @@ def _abandon(row: SealedTokenSet) -> bool:
     return bool(taken)
 
 
-def keep_alive(*, most: int = 100) -> int:
+def keep_alive(*, most: int = 100, for_s: float = 20.0) -> int:
     """Refresh connections nobody used for half the time after which their provider ends idle grants."""
-    renewed = 0
+    renewed, until = 0, time.monotonic() + for_s
     for installation in Installation.objects.filter(enabled=True):
         idle_s = providers.spec_of(installation).oauth.grant_idle_s
         if idle_s is None:
             continue
         quiet = SealedTokenSet.objects.filter(
+            Q(retry_after=None) | Q(retry_after__lt=Now()),
             connection__installation=installation,
             connection__status=Status.READY,
             refreshed_at__lt=Now() - timedelta(seconds=idle_s / 2),
         ).exclude(refresh=None)
-        for connection_id, version in quiet.values_list("connection_id", "version")[: most - renewed]:
+        for connection_id, version in quiet.order_by("refreshed_at").values_list("pk", "version")[: most - renewed]:
+            if time.monotonic() > until:
+                return renewed
             with contextlib.suppress(Reconnect, Unavailable):
                 access(connection_id, rejected=version)
                 renewed += 1
@@ -324,7 +327,6 @@ def _claim(row: SealedTokenSet) -> Event | None:
 
 def _refresh(row: SealedTokenSet, intent: Event) -> SealedAccess:
     connection = row.connection
-    spec = providers.spec_of(connection.installation).oauth
     try:
         # Everything that can fail on our side fails before the refresh token is spent.
         client = client_of(connection.installation)
@@ -353,48 +355,68 @@ def _refresh(row: SealedTokenSet, intent: Event) -> SealedAccess:
         raise Unavailable("The provider did not renew access. Try again in a few seconds.") from None
     _holding.add(connection.pk)
     try:
-        return _keep(row, intent, spec, fresh, old, key)
+        return _keep(_Renewal(row, intent, client, fresh, old), key)
     finally:
         _holding.discard(connection.pk)
 
 
-def _keep(row: SealedTokenSet, intent: Event, spec: OAuthSpec, fresh: TokenSet, old: str, key: DataKey) -> SealedAccess:
-    """Store what the provider gave, and try again for as long as the database or the keys cannot."""
-    until, pause = time.monotonic() + _HOLD_S, 0.05
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """What a refresh has brought, and everything that is needed to store it."""
+
+    row: SealedTokenSet
+    intent: Event
+    client: oauth.Client
+    fresh: TokenSet = field(repr=False)
+    old: str = field(repr=False)
+    """The refresh token that was presented; it stays in force where no new one came."""
+
+    def give_up(self) -> None:
+        """Kill what cannot be kept."""
+        revoke.discard(
+            connection=self.row.connection,
+            tokens=self.fresh,
+            version=self.row.version + 1,
+            now=datetime.now(UTC),
+            client=self.client,
+        )
+
+
+def _keep(renewal: _Renewal, key: DataKey) -> SealedAccess:
+    """Store what the provider gave, and try again for as long as the database cannot."""
+    until, pause, connection = time.monotonic() + _HOLD_S, 0.05, renewal.row.connection
     while True:
         try:
-            return _store(row, intent, spec, fresh, old, key)
+            return _store(renewal, key)
         except DatabaseError as broken:
             if time.monotonic() > until:
-                log.error("new tokens of connection %s could not be stored and are given up", row.connection_id)  # noqa: TRY400 - the cause says nothing more
-                oauth.discard(client_of(row.connection.installation), fresh)
+                log.error("new tokens of connection %s could not be stored and are given up", connection.pk)  # noqa: TRY400 - the cause says nothing more
+                renewal.give_up()
                 raise Unavailable("Access was renewed and could not be stored. Try again.") from None
             if pause < 0.1:  # noqa: PLR2004 - once
-                log.warning(
-                    "new tokens of connection %s wait for the database: %s", row.connection_id, type(broken).__name__
-                )
+                why = type(broken).__name__
+                log.warning("new tokens of connection %s wait for the database: %s", connection.pk, why)
             database.close()
             time.sleep(pause)
             pause = min(pause * 1.5, 0.5)
-            key = _current_key(row, key)
+            key = _current_key(connection, key)
 
 
-def _current_key(row: SealedTokenSet, key: DataKey) -> DataKey:
+def _current_key(connection: Connection, key: DataKey) -> DataKey:
     """The tenant's active key now: the one at hand may have been rotated away while the database was gone."""
     try:
-        return sealing.active_key(row.connection.tenant_id)
+        return sealing.active_key(connection.tenant_id)
     except (DatabaseError, KeysUnavailable, Unreadable):
         return key
 
 
-def _store(
-    row: SealedTokenSet, intent: Event, spec: OAuthSpec, fresh: TokenSet, old: str, key: DataKey
-) -> SealedAccess:
+def _store(renewal: _Renewal, key: DataKey) -> SealedAccess:
     """Write the new version through the fence; what no longer belongs to the row is revoked at the provider."""
-    connection, version = row.connection, row.version + 1
+    row, intent, fresh = renewal.row, renewal.intent, renewal.fresh
+    connection, version, spec = row.connection, row.version + 1, renewal.client.spec
     before = round((row.expires_at - row.refreshed_at).total_seconds()) if row.expires_at else None
     lives_s = fresh.lives_s(spec, before=before, renewable=True)
-    sealed = seal_tokens(connection, fresh, version=version, grant=connection.grant, keep_refresh=old, key=key)
+    sealed = seal_tokens(connection, fresh, version=version, grant=connection.grant, keep_refresh=renewal.old, key=key)
     with transaction.atomic():
         # Held until the commit: a disconnect comes either before, and is seen, or after, and finds these tokens.
         alive = Connection.objects.select_for_update().filter(
@@ -407,8 +429,8 @@ def _store(
             _narrow(connection, spec, fresh)
     if not stored and not _written(row, intent):
         _outcome(row, intent.id, EventKind.REFRESH_FAILED, code="superseded")
-        revoke.discard(connection=connection, tokens=fresh, version=version, now=datetime.now(UTC))
-        raise Reconnect("revoked")
+        renewal.give_up()
+        return access(connection.pk)
     usable_s = math.inf if lives_s is None else float(lives_s)
     return SealedAccess(
         connection_id=connection.pk,

@@ -2,7 +2,7 @@
 
 The link names a person and carries no authority. Whoever opens it must be that person, in a live session; whoever
 comes back from the provider must be the same person in the same browser. Everything is checked before the provider's
-`error` or `code` is read. Whose account it is decides the provider's answer alone: it is never put over another one.
+`error` or `code` is read. Whose account it is, the provider's answer alone decides: none is ever put over another.
 """
 
 from __future__ import annotations
