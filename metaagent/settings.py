@@ -144,6 +144,7 @@ LOGIN_FAILURES_PER_HOUR = env.number("LOGIN_FAILURES_PER_HOUR", 10, least=1)
 
 # `__Host-` ties a cookie to exactly this host over https; browsers refuse the prefix on plain http.
 _prefix = "__Host-" if HTTPS else ""
+SESSION_ENGINE = "tenants.sessions"
 SESSION_COOKIE_NAME = f"{_prefix}session"
 CSRF_COOKIE_NAME = f"{_prefix}csrf"
 CONNECT_COOKIE_NAME = f"{_prefix}connect"

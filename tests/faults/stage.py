@@ -297,15 +297,16 @@ def staged(
             target = urlsplit(ours["DATABASE_URL"]).port or 5432
             stage.database_proxy = up.enter_context(Proxy(target))
             theirs["DATABASE_URL"] = ours["DATABASE_URL"].replace(f":{target}/", f":{stage.database_proxy.port}/")
-        stage.serve_provider(at, theirs, up)
-        stage.install()
         for number, port in enumerate(ports):
             replica = Replica(port, theirs | dict(own_settings[number]), folder / f"product-{number}.log")
             stage.replicas.append(replica)
             up.callback(replica.ended)
             replica.start()
-        for replica in stage.replicas:
-            up.callback(replica.told_to_end)
+        stage.serve_provider(at, theirs, up)  # while they come up
+        stage.install()
+        for act in (Replica.ended, Replica.told_to_end):  # before the provider ends, and all at the same time
+            for replica in stage.replicas:
+                up.callback(act, replica)
         for replica in stage.replicas:
             replica.ready()
         yield stage

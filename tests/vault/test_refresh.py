@@ -374,3 +374,19 @@ def test_a_refresh_never_widens_what_was_granted(world: World) -> None:
     assert access.access(connection.pk).version == 2
     connection.refresh_from_db()
     assert connection.scopes == granted
+
+
+def test_a_process_that_slept_before_it_asked_does_not_ask_any_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = world.connect()
+    expire(connection)
+    before = world.stats()["refreshes"]
+    monkeypatch.setattr(access, "_SEND_WITHIN_S", -1.0)
+    with pytest.raises(Unavailable):
+        access.access(connection.pk)
+    assert world.stats()["refreshes"] == before
+    assert tokens(connection).attempts == 0
+    monkeypatch.undo()
+    SealedTokenSet.objects.filter(connection=connection).update(retry_after=None)
+    assert access.access(connection.pk).version == 2

@@ -52,7 +52,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-REFRESH_LEASE = timedelta(seconds=25)
+REFRESH_LEASE = timedelta(seconds=30)
+_SEND_WITHIN_S = REFRESH_LEASE.total_seconds() - oauth.TOKEN_REQUEST_S
+"""After the claim. A process that slept longer might present a token that somebody else has already used."""
 GOOD_FOR = timedelta(seconds=60)
 _IN_HAND = timedelta(seconds=5)
 _WAIT_S, _POLL_S = 30.0, 0.05
@@ -151,8 +153,9 @@ def access(connection_id: UUID, *, rejected: int | None = None, ahead: bool = Fa
             raise Unavailable("The provider is not renewing access right now. Try again in a few seconds.")
         if read.exhausted(providers.spec_of(row.connection.installation).oauth):
             raise _needs_auth(row, "refresh_outcome_unknown")
+        send_until = time.monotonic() + _SEND_WITHIN_S
         if connection_id not in _holding and (intent := _claim(row)):
-            return _refresh(row, intent)
+            return _refresh(row, intent, send_until)
         if good:
             return _sealed_access(read)
         if time.monotonic() > deadline:
@@ -325,7 +328,7 @@ def _claim(row: SealedTokenSet) -> Event | None:
     return intent
 
 
-def _refresh(row: SealedTokenSet, intent: Event) -> SealedAccess:
+def _refresh(row: SealedTokenSet, intent: Event, send_until: float) -> SealedAccess:
     connection = row.connection
     try:
         # Everything that can fail on our side fails before the refresh token is spent.
@@ -345,6 +348,9 @@ def _refresh(row: SealedTokenSet, intent: Event) -> SealedAccess:
         _release(row, intent, "keys_unavailable", spent=False)
         raise _closed() from None
     close_old_connections()
+    if time.monotonic() > send_until:
+        _release(row, intent, "too_late", spent=False)
+        return access(connection.pk)
     try:
         fresh = oauth.refresh(client, refresh_token=old)
     except AnswerRefused as refused:
@@ -476,14 +482,15 @@ def _release(row: SealedTokenSet, intent: Event, code: str, *, spent: bool, wait
     backed_off = min(_BACK_OFF_S * 2 ** min(row.failures, 10), _BACK_OFF_MOST_S)
     pause_s = max(backed_off * random.uniform(0.8, 1.2), min(wait_s or 0, _BACK_OFF_MOST_S))  # noqa: S311 - spreads retries
     with transaction.atomic():
-        SealedTokenSet.objects.filter(pk=row.pk, version=row.version, refresh_owner=intent.id).update(
+        ours = SealedTokenSet.objects.filter(pk=row.pk, version=row.version, refresh_owner=intent.id)
+        if ours.update(
             lease_until=None,
             refresh_owner=None,
             attempts=row.attempts + 1 if spent else row.attempts,
             failures=min(row.failures + 1, 1_000),
             retry_after=Now() + timedelta(seconds=pause_s),
-        )
-        _outcome(row, intent.id, EventKind.REFRESH_FAILED, code=code)
+        ):  # else whoever took the lease has recorded the outcome
+            _outcome(row, intent.id, EventKind.REFRESH_FAILED, code=code)
 
 
 def _needs_auth(row: SealedTokenSet, reason: str) -> Reconnect:
