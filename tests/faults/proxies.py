@@ -60,6 +60,7 @@ class Proxy(Listener):
         """How much later whatever a client sends arrives: what a round trip takes."""
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._refusing = False
         self._writers: set[asyncio.StreamWriter] = set()
 
     def stall(self) -> None:
@@ -74,6 +75,15 @@ class Proxy(Listener):
         """Break every connection that is open now."""
         self._loop.call_soon_threadsafe(self._abort)
 
+    def gone(self) -> None:
+        """Break them, and let nobody in."""
+        self._refusing = True
+        self.cut()
+
+    def back(self) -> None:
+        """Let everybody in again."""
+        self._refusing = False
+
     def _abort(self) -> None:
         for writer in list(self._writers):
             writer.transport.abort()
@@ -87,6 +97,8 @@ class Proxy(Listener):
             writer.close()
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refusing:
+            return
         there, onward = await asyncio.open_connection("127.0.0.1", self.target)
         both = {writer, onward}
         self._writers |= both
