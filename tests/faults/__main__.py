@@ -22,7 +22,7 @@ RUNS = [
     *(("race", "--redis", kind, "--rounds", "50") for kind in ("slow", "lying")),
     *(("race", "--database", database, "--connections", "10", "--rounds", "20") for database in BOTH),
     *((script, "--database", database) for script in ("callbacks", "crash", "stopped", "secrets") for database in BOTH),
-    *(("clock", "--database", database) for database in BOTH),
+    ("clock",),
     *(("foreign", "--database", database) for database in BOTH),
     *(("rotation", "--database", database) for database in BOTH),
 ]
