@@ -8,6 +8,7 @@ import functools
 import hashlib
 import hmac
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -103,27 +104,30 @@ def _close_connections() -> None:
 
 
 class Watch:
-    """The generation of everybody's rights, at most `every_s` old."""
+    """The generation of everybody's rights, at most `every_s` old when it is asked for."""
 
     def __init__(self, bridge: Bridge, every_s: float) -> None:
         self._bridge = bridge
         self._every = every_s
         self._known = 0
-        self._until = 0.0
+        self._known_at = -math.inf
+        """When the reading began that gave it."""
         self._asking: asyncio.Task[None] | None = None
 
     async def stamp(self) -> tuple[int, int]:
         """Equal stamps: nobody's rights have changed between them. Raises what the database raises."""
-        while self._until <= time.monotonic():
+        oldest = time.monotonic() - self._every
+        # Against the moment of asking: with a database that takes longer than `every_s` no reading would ever be new.
+        while self._known_at < oldest:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.get_running_loop().create_task(self._ask())
             await asyncio.shield(self._asking)
         return self._known, standing.ours()
 
     async def _ask(self) -> None:
-        asked = time.monotonic()
+        began = time.monotonic()
         self._known = await self._bridge.quick(standing.generation)
-        self._until = asked + self._every
+        self._known_at = began
 
 
 class Remembered(Generic[K, V]):

@@ -23,6 +23,7 @@ RUNS = [
     *(("race", "--database", database, "--connections", "10", "--rounds", "20") for database in BOTH),
     *((script, "--database", database) for script in ("callbacks", "crash", "stopped", "secrets") for database in BOTH),
     ("clock",),
+    ("outage",),
     *(("foreign", "--database", database) for database in BOTH),
     *(("rotation", "--database", database) for database in BOTH),
 ]
