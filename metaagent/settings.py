@@ -111,9 +111,16 @@ if _database["ENGINE"].endswith("sqlite3"):
     }
 elif _database["ENGINE"].endswith("postgresql"):
     # A pool: under ASGI every request has a thread of its own, so a connection per thread would never be used again.
+    # A second, after which the next caller tries anew: else the pool's pauses double, and long after the database is back
+    # a process that holds new tokens for it could still not store them.
     _database["OPTIONS"] = {
         **_database.get("OPTIONS", {}),
-        "pool": {"min_size": 1, "max_size": env.number("DATABASE_CONNECTIONS", 20, least=4), "timeout": 10},
+        "pool": {
+            "min_size": 1,
+            "max_size": env.number("DATABASE_CONNECTIONS", 20, least=4),
+            "timeout": 10,
+            "reconnect_timeout": 1,
+        },
     }
 else:
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL or SQLite database.")
