@@ -111,8 +111,8 @@ if _database["ENGINE"].endswith("sqlite3"):
     }
 elif _database["ENGINE"].endswith("postgresql"):
     # A pool: under ASGI every request has a thread of its own, so a connection per thread would never be used again.
-    # A second, after which the next caller tries anew: else the pool's pauses double, and long after the database is back
-    # a process that holds new tokens for it could still not store them.
+    # After a second the next caller connects anew: else the pool's pauses double, and long after the database is back
+    # a process that holds new tokens could still not store them.
     _database["OPTIONS"] = {
         **_database.get("OPTIONS", {}),
         "pool": {
