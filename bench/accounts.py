@@ -14,7 +14,7 @@ from django.core.management import call_command  # noqa: E402 - apps must be loa
 
 from bench.product import PEOPLE, TENANTS  # noqa: E402 - see above
 from providers import catalogue  # noqa: E402 - see above
-from providers.services import install  # noqa: E402 - see above
+from providers.services import drafted, store  # noqa: E402 - see above
 from tenants import services  # noqa: E402 - see above
 from vault.models import Connection, SealedTokenSet  # noqa: E402 - see above
 from vault.services.sealed import grant_of, seal_tokens  # noqa: E402 - see above
@@ -32,9 +32,8 @@ def make() -> None:
     now = datetime.now(UTC)
     for t in range(TENANTS):
         tenant = services.create_tenant(slug=f"tenant-{t}", name="", by=None)
-        installed = install(
-            tenant=tenant, slug=_PROVIDER, client_id="bench", api_base=os.environ["BENCH_PROVIDER_URL"], by=None
-        )
+        wanted = drafted(tenant=tenant, slug=_PROVIDER, client_id="bench", api_base=os.environ["BENCH_PROVIDER_URL"])
+        installed = store(row=wanted, by=None)
         for p in range(PEOPLE):
             user = services.create_user(email=f"person-{p}@tenant-{t}.example.com", password=None)
             member = services.add_member(tenant=tenant, user=user, role="member", by=None)

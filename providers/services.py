@@ -49,38 +49,12 @@ def drafted(
     return row
 
 
-def install(
-    *,
-    tenant: Tenant,
-    slug: str,
-    client_id: str,
-    api_base: str = "",
-    exposure: str = "soft",
-    consent: str = "never",
-    connect_url: str = "",
-    overrides: Mapping[str, str | list[str]] | None = None,
-    by: UUID | None,
-) -> Installation:
-    """Export a catalogue provider, or change how it is exported. Raises: Refused for what cannot be used.
+@transaction.atomic
+def store(*, row: Installation, by: UUID | None) -> Installation:
+    """Export a provider as it was drafted, or change how it is exported.
 
     What this means for the connections there are is the vault's matter: see `vault.services.install`.
     """
-    wanted = drafted(
-        tenant=tenant,
-        slug=slug,
-        client_id=client_id,
-        api_base=api_base,
-        exposure=exposure,
-        consent=consent,
-        connect_url=connect_url,
-        overrides=overrides,
-    )
-    return store(row=wanted, by=by)
-
-
-@transaction.atomic
-def store(*, row: Installation, by: UUID | None) -> Installation:
-    """Store what was drafted."""
     created = row._state.adding  # noqa: SLF001 - Django's documented Model._state
     row.version = 1 if created else row.version + 1
     row.save()

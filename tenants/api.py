@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,18 +10,16 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 from uuid import UUID
 
-from django.core.cache import cache
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
-from tenants import keys
+from tenants import keys, refusals
 from tenants import selectors as tenants
 
 BODY_BYTES = 65_536
-_HOUR = 3_600
 _REFUSALS_PER_HOUR = 100
 """Wrong keys from one address before a pause."""
 
@@ -48,16 +44,13 @@ class ClientKeyAuthentication(BaseAuthentication):
         scheme, _, bearer = get_authorization_header(request).decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             raise exceptions.NotAuthenticated("A client key is needed: Authorization: Bearer <key>.")
-        address = hashlib.sha256(request.META.get("REMOTE_ADDR", "").encode()).hexdigest()
-        refusals = f"api-refusals:{address}"
-        if cache.get(refusals, 0) >= _REFUSALS_PER_HOUR:
-            raise exceptions.Throttled(_HOUR, "Too many wrong keys.")
+        counter = refusals.counter("api-refusals", request.META.get("REMOTE_ADDR", ""))
+        if refusals.many(counter, most=_REFUSALS_PER_HOUR):
+            raise exceptions.Throttled(refusals.HOUR_S, "Too many wrong keys.")
         now = datetime.now(UTC)
         standing = tenants.key_standing(keys.digest(bearer), now=now) if keys.well_formed(bearer) else None
         if standing is None:
-            cache.add(refusals, 0, timeout=_HOUR)
-            with contextlib.suppress(ValueError):  # gone between the two, when Redis comes or goes
-                cache.incr(refusals)
+            refusals.count(counter)
             raise exceptions.AuthenticationFailed("This client key is not valid.")
         who = Caller(standing.key_id, standing.tenant_id, standing.tenant_slug, standing.user_id, standing.role)
         return who, None

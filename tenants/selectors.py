@@ -62,12 +62,12 @@ def tenant(slug: str, *, closed: bool = False) -> Tenant | None:
 
 def membership(tenant_id: UUID, user_id: UUID) -> Membership | None:
     """The live membership of a person in a tenant."""
-    return _live().filter(tenant_id=tenant_id, user_id=user_id).first()
+    return live_memberships().filter(tenant_id=tenant_id, user_id=user_id).first()
 
 
 def memberships_of(user: User) -> QuerySet[Membership]:
     """A person's memberships, in the order of their tenants' names."""
-    return _live().filter(user=user).order_by("tenant__name")
+    return live_memberships().filter(user=user).order_by("tenant__name")
 
 
 def memberships(tenant_id: UUID) -> QuerySet[Membership]:
@@ -75,5 +75,6 @@ def memberships(tenant_id: UUID) -> QuerySet[Membership]:
     return Membership.objects.filter(tenant_id=tenant_id).select_related("user").order_by("user__email")
 
 
-def _live() -> QuerySet[Membership]:
+def live_memberships() -> QuerySet[Membership]:
+    """Those that count: of people who may log in, in tenants that are not being removed."""
     return Membership.objects.select_related("tenant", "user").filter(user__is_active=True, tenant__closed_at=None)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
-from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-_HOUR = 3_600
+from tenants import refusals
 
 
 @require_safe
@@ -29,13 +26,14 @@ def login_page(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return redirect(onward) if request.user.is_authenticated else _form(request, onward)
     email = request.POST.get("email", "").strip().lower()[:254]
-    counters = [_counter("email", email), _counter("address", request.META.get("REMOTE_ADDR", ""))]
-    if any(cache.get(counter, 0) >= settings.LOGIN_FAILURES_PER_HOUR for counter in counters):
+    came_with = {"email": email, "address": request.META.get("REMOTE_ADDR", "")}
+    counters = [refusals.counter(f"login-failures:{kind}", value) for kind, value in came_with.items()]
+    if any(refusals.many(counter, most=settings.LOGIN_FAILURES_PER_HOUR) for counter in counters):
         return _form(request, onward, "Too many attempts. Wait an hour, or ask your administrator.", email, status=429)
     user = authenticate(request, username=email, password=request.POST.get("password", "")[:4_096])
     if user is None:
         for counter in counters:
-            _count(counter)
+            refusals.count(counter)
         return _form(request, onward, "E-mail or password is not right. Try again.", email, status=401)
     login(request, user)
     return redirect(onward)
@@ -79,16 +77,3 @@ def _form(request: HttpRequest, onward: str, problem: str = "", email: str = "",
     return render(
         request, "registration/login.html", {"next": onward, "problem": problem, "email": email}, status=status
     )
-
-
-def _count(counter: str) -> None:
-    """One more. Between two caches, when Redis comes or goes, the counter may be gone: then it begins anew."""
-    cache.add(counter, 0, timeout=_HOUR)
-    try:
-        cache.incr(counter)
-    except ValueError:
-        cache.set(counter, 1, timeout=_HOUR)
-
-
-def _counter(kind: str, value: str) -> str:
-    return f"login-failures:{kind}:{hashlib.sha256(value.encode()).hexdigest()}"

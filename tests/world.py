@@ -101,13 +101,16 @@ class World:
     def install(self, **changes: Any) -> Installation:
         """Sentry against the sandbox, registered there."""
         given = {"api_base": self.sandbox.url, "exposure": "soft", **changes}
-        row = providers.install(tenant=self.tenant, slug="sentry", client_id="none", by=None, **given)
+        row = self._stored(client_id="none", **given)
         with self.sandbox.http as http:
             body = {"name": "metaagent", "redirect_uris": [callback_url(row.pk)]}
             client = http.post("/_clients", json=body).raise_for_status().json()
-        row = providers.install(tenant=self.tenant, slug="sentry", client_id=client["client_id"], by=None, **given)
+        row = self._stored(client_id=client["client_id"], **given)
         clients.set_secret(installation=row, secret=client["client_secret"])
         return row
+
+    def _stored(self, **given: Any) -> Installation:
+        return providers.store(row=providers.drafted(tenant=self.tenant, slug="sentry", **given), by=None)
 
     # --- the client
 

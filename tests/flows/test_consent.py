@@ -33,9 +33,10 @@ SCOPES = ("event:read", "event:write", "org:read", "project:read")
 def policy(world: World, word: str) -> None:
     """As the administrator sets it."""
     row = world.installation
-    providers.install(
-        tenant=world.tenant, slug="sentry", client_id=row.client_id, api_base=row.api_base, consent=word, by=None
+    wanted = providers.drafted(
+        tenant=world.tenant, slug="sentry", client_id=row.client_id, api_base=row.api_base, consent=word
     )
+    providers.store(row=wanted, by=None)
 
 
 def comment(text: str, issue: str = "1001") -> dict[str, Any]:

@@ -17,8 +17,9 @@ from audit.events import EventKind
 from providers import selectors as providers
 from providers.models import Installation
 from providers.spec import ProviderSpec
+from tenants import selectors as tenants
 from tenants import standing
-from tenants.models import Membership, Role
+from tenants.models import Role
 from tenants.services import Refused
 from vault import oauth
 from vault.crypto import DataKey
@@ -44,14 +45,13 @@ class Kept:
 
     connection: Connection
     version: int
-    created: bool
     lost: tuple[str, ...]
     """Scopes it had before and has no longer."""
 
 
 def may_connect(*, tenant_id: UUID, user_id: UUID, shared: bool, lock: bool = False) -> bool:
     """Whether a person may connect an account there; `lock` keeps it so until the transaction ends."""
-    rows = Membership.objects.filter(tenant_id=tenant_id, user_id=user_id, user__is_active=True, tenant__closed_at=None)
+    rows = tenants.live_memberships().filter(tenant_id=tenant_id, user_id=user_id)
     rows = rows.filter(role__in=ADMINS) if shared else rows
     # Only the membership's own row is locked: whoever ends it waits, and then finds the new connection.
     return (rows.select_for_update(of=("self",), no_key=True) if lock else rows).first() is not None
@@ -112,7 +112,7 @@ def keep(
         consent.scopes_widened(connection=connection, now=now)
     standing.changed()
     connection.refresh_from_db()
-    return Kept(connection, version, created, tuple(sorted(before.scopes.difference(granted))))
+    return Kept(connection, version, tuple(sorted(before.scopes.difference(granted))))
 
 
 def scopes_to_ask(spec: ProviderSpec, account: Connection | None) -> tuple[str, ...]:

@@ -361,7 +361,7 @@ def _store(
     link = attempt.link
     row = ConnectAttempt.objects.select_for_update(no_key=True).get(pk=attempt.pk)
     if row.outcome == _CONNECTED and row.connection is not None:  # a commit whose answer was lost
-        return accounts.Kept(row.connection, row.connection.tokens.version, created=False, lost=())
+        return accounts.Kept(row.connection, row.connection.tokens.version, lost=())
     if row.outcome != _EXCHANGING:
         raise _interrupted(spec)
     if why := _not_theirs(link, lock=True):
