@@ -21,6 +21,7 @@ def record(
     user_id: UUID | None = None,
     connection_id: UUID | None = None,
     provider: str = "",
+    client: str = "",
     intent: Event | None = None,
     **detail: str | float | bool | None,
 ) -> Event:
@@ -31,6 +32,7 @@ def record(
         user_id=user_id,
         connection_id=connection_id,
         provider=provider,
+        client=client,
         intent_id=intent.id if intent else None,
         detail=detail,
     )

@@ -58,8 +58,10 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_htmx",
+    "oauth2_provider",
     "audit",
     "tenants",
+    "tenants.oauth",
     "providers",
     "vault",
     "metaagent",
@@ -146,6 +148,68 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_FAILURES_PER_HOUR = env.number("LOGIN_FAILURES_PER_HOUR", 10, least=1)
 """Failed log-ins per address and per e-mail before a pause."""
+
+# --- The authorization server for MCP clients (tenants/oauth)
+
+MCP_SCOPES = {
+    "mcp": "Ask the connected providers in your name",
+    "offline_access": "Stay signed in without asking you again",
+}
+MCP_EXPORTS = "vault.selectors.exports_of"
+"""Which providers a person may see in a tenant; the authorization server is a layer below those who know."""
+NATIVE_SCHEMES = env.words("NATIVE_SCHEMES", "cursor vscode vscode-insiders windsurf claude")
+"""Programs on people's machines that browsers may be sent to by a scheme of their own."""
+CLIENT_METADATA_HOSTS = env.words("CLIENT_METADATA_HOSTS", "*")
+"""Hosts whose documents may introduce a client (Client ID Metadata Documents): `*` any public one, `none` switches off."""
+CLIENT_GRANT_DAYS = env.number("CLIENT_GRANT_DAYS", 30, least=1, most=366)
+"""How long a client may act after a person's approval, however often it refreshes."""
+CLIENT_TOKEN_S = env.number("CLIENT_TOKEN_S", 900, least=60, most=3_600)
+CLIENT_CODE_S = env.number("CLIENT_CODE_S", 60, least=10, most=60)
+CLIENT_REFRESH_GRACE_S = env.number("CLIENT_REFRESH_GRACE_S", 30, most=60)
+"""How long a client whose answer was lost may present the same refresh token again."""
+CLIENT_REGISTRATIONS_PER_HOUR = env.number("CLIENT_REGISTRATIONS_PER_HOUR", 60)
+"""Per address; 0 switches registration off."""
+CLIENT_REGISTRATIONS_PER_MINUTE = env.number("CLIENT_REGISTRATIONS_PER_MINUTE", 120, least=1)
+"""From everywhere together."""
+CLIENTS_UNUSED = env.number("CLIENTS_UNUSED", 2_000, least=10)
+"""How many registered clients may wait for their first approval; the oldest go first."""
+
+OAUTH2_PROVIDER_APPLICATION_MODEL = "oauth.Client"
+OAUTH2_PROVIDER_GRANT_MODEL = "oauth.Code"
+OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "oauth.AccessToken"  # noqa: S105 - the name of a model
+OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL = "oauth.RefreshToken"  # noqa: S105 - the name of a model
+OAUTH2_PROVIDER_ID_TOKEN_MODEL = "oauth.IDToken"  # noqa: S105 - the name of a model
+OAUTH2_PROVIDER = {
+    "SCOPES": MCP_SCOPES,
+    "DEFAULT_SCOPES": ["mcp"],
+    "OIDC_ISS_ENDPOINT": PUBLIC_URL,
+    "OAUTH2_SERVER_CLASS": "oauthlib.oauth2.WebApplicationServer",  # code and refresh, nothing else
+    "OAUTH2_VALIDATOR_CLASS": "tenants.oauth.validator.Validator",
+    "ACCESS_TOKEN_GENERATOR": "tenants.oauth.tokens.new_access",
+    "REFRESH_TOKEN_GENERATOR": "tenants.oauth.tokens.new_refresh",
+    "ACCESS_TOKEN_EXPIRE_SECONDS": CLIENT_TOKEN_S,
+    "REFRESH_TOKEN_EXPIRE_SECONDS": CLIENT_GRANT_DAYS * 86_400,
+    "AUTHORIZATION_CODE_EXPIRE_SECONDS": CLIENT_CODE_S,
+    "ROTATE_REFRESH_TOKEN": True,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    "PKCE_REQUIRED": True,
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["https", "http", *NATIVE_SCHEMES],
+    "ALLOW_LOCALHOST_LOOPBACK": True,
+    "OAUTH2_RESPONSE_TYPES_SUPPORTED": ["code"],
+    "OAUTH2_GRANT_TYPES_SUPPORTED": ["authorization_code", "refresh_token"],
+    "OAUTH2_TOKEN_ENDPOINT_AUTH_METHODS_SUPPORTED": ["none", "client_secret_basic", "client_secret_post"],
+    "DCR_ENABLED": CLIENT_REGISTRATIONS_PER_HOUR > 0,  # advertised; the view is ours
+    "CIMD_ENABLED": CLIENT_METADATA_HOSTS != ["none"],
+    "CIMD_METADATA_FETCHER": "metaagent.documents.Fetcher",
+    "CIMD_REGISTRATION_PERMISSION_CLASSES": ["tenants.oauth.registration.Hosts"],
+    **{
+        f"COMPLIANT_BCP_RFC9700_{rule}": True
+        for rule in (
+            *("IMPLICIT_GRANT", "PASSWORD_GRANT", "PKCE_METHOD", "ACCESS_TOKEN_TRANSPORT", "AUTHZ_RESPONSE_ISS"),
+            *("TOKEN_STORAGE", "REFRESH_TOKEN", "REDIRECT_URI_MATCHING", "PKCE_REQUIRED"),
+        )
+    },
+}
 
 # --- Browser security (docs/security.md)
 

@@ -9,6 +9,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("", include("tenants.urls")),
+    path("", include("tenants.oauth.urls")),
     path("", include("vault.urls")),
     path("api/v1/tenants/<slug:tenant>/connections/", ImportView.as_view(), name="import"),
 ]

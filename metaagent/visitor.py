@@ -11,6 +11,8 @@ from urllib.parse import urljoin
 
 import httpx2
 
+_MOST_REDIRECTS = 20
+
 
 @dataclass(slots=True)
 class Form:
@@ -54,11 +56,15 @@ def _tls() -> ssl.SSLContext:
 
 
 class Visitor:
-    """Opens pages and sends forms; `page` is the last answer."""
+    """Opens pages and sends forms; `page` is the last answer.
 
-    def __init__(self) -> None:
-        self.http = httpx2.Client(follow_redirects=True, timeout=30, trust_env=False, verify=_tls())
+    A redirect to an address that begins with `stops_at` is not followed: nobody is there.
+    """
+
+    def __init__(self, *, stops_at: str | None = None) -> None:
+        self.http = httpx2.Client(timeout=30, trust_env=False, verify=_tls())
         self.page = httpx2.Response(204)
+        self._stops_at = stops_at
 
     def __enter__(self) -> Self:
         return self
@@ -68,8 +74,16 @@ class Visitor:
 
     def open(self, url: str) -> httpx2.Response:
         """Go to an address and follow where it leads."""
-        self.page = self.http.get(url)
-        return self.page
+        return self._arrive(self.http.get(url))
+
+    def _arrive(self, answer: httpx2.Response) -> httpx2.Response:
+        for _ in range(_MOST_REDIRECTS):
+            onward = answer.next_request
+            if onward is None or (self._stops_at and str(onward.url).startswith(self._stops_at)):
+                break
+            answer = self.http.send(onward)
+        self.page = answer
+        return answer
 
     def forms(self) -> list[Form]:
         """The forms of the page."""
@@ -84,10 +98,9 @@ class Visitor:
         # What a browser sends with a form; Django compares it with the host.
         origin = f"{self.page.url.scheme}://{self.page.url.netloc.decode()}"
         if form.method == "post":
-            self.page = self.http.post(target, data=given, headers={"Origin": origin, "Referer": str(self.page.url)})
-        else:
-            self.page = self.http.get(target, params=given)
-        return self.page
+            headers = {"Origin": origin, "Referer": str(self.page.url)}
+            return self._arrive(self.http.post(target, data=given, headers=headers))
+        return self._arrive(self.http.get(target, params=given))
 
     def form_with(self, name: str) -> Form:
         """The form that has a field or button of this name. Raises: LookupError, saying what the page is."""

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from tenants.models import ClientKey, Membership, Tenant, User
+from tenants.oauth.models import ClientGrant
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,11 @@ def key_standing(digest: str, *, now: datetime) -> KeyStanding | None:
 
 
 def client_name(client: str) -> str:
-    """What its owner called a client (`key:<id>`), or nothing when it is gone."""
-    kind, _, key_id = client.partition(":")
-    row = ClientKey.objects.filter(pk=key_id).only("name").first() if kind == "key" else None
+    """What a key's owner called it, or what the client of a grant calls itself; nothing when it is gone."""
+    kind, _, ident = client.partition(":")
+    if kind == "grant":
+        return ClientGrant.objects.filter(pk=ident).values_list("client__name", flat=True).first() or ""
+    row = ClientKey.objects.filter(pk=ident).only("name").first() if kind == "key" else None
     return row.name if row else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from django.db.models import Max, Min, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from audit import selectors as audit_log
+from providers import selectors as providers
+from providers.spec import Exposure
 from tenants import selectors as tenants
 from tenants.models import Membership
 from vault import sealing
@@ -173,3 +176,14 @@ def waiting(tenant_id: UUID) -> dict[UUID, Waiting]:
     rows = Revocation.objects.filter(tenant_id=tenant_id).values_list("connection_id")
     found = rows.annotate(Max("attempts"), Min("created_at"), Min("next_at"))
     return {connection_id: Waiting(*facts) for connection_id, *facts in found}
+
+
+def exports_of(tenant_id: UUID, user_id: UUID) -> list[tuple[str, str]]:
+    """Slug and title of the providers a person may see: those exported softly, and those they are connected to."""
+    usable = {row.installation_id for row in usable_by(tenant_id, user_id) if row.ready}
+    found = []
+    for row in providers.installations(tenant_id):
+        if row.exposure == Exposure.SOFT or row.pk in usable:
+            with contextlib.suppress(LookupError):  # no longer in the catalogue
+                found.append((row.slug, providers.spec_of(row).title))
+    return found

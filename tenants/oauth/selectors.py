@@ -1,0 +1,89 @@
+"""Reads about MCP clients and what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from tenants.models import User
+from tenants.oauth.models import AccessToken, Client, ClientGrant, Code, RefreshToken
+
+T = TypeVar("T", Code, RefreshToken)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStanding:
+    """The live membership an access token acts for, and where."""
+
+    grant_id: UUID
+    tenant_id: UUID
+    tenant_slug: str
+    user_id: UUID
+    resource: str
+    scope: str
+    expires_at: datetime
+
+
+def token_standing(digest: str, *, now: datetime) -> TokenStanding | None:
+    """Who an access token speaks for at this moment: one narrow query over token, grant, membership, user, tenant."""
+    row = (
+        AccessToken.objects.filter(
+            token_checksum=digest,
+            expires__gt=now,
+            grant__ended_at=None,
+            grant__membership__user__is_active=True,
+            grant__membership__tenant__closed_at=None,
+        )
+        .values_list(
+            "grant_id",
+            "grant__membership__tenant_id",
+            "grant__membership__tenant__slug",
+            "grant__membership__user_id",
+            "grant__resource",
+            "scope",
+            "expires",
+        )
+        .first()
+    )
+    return TokenStanding(*row) if row else None
+
+
+def lives(grant: ClientGrant, *, now: datetime) -> bool:
+    """Whether a grant stands: neither ended nor over, and its person still a member who may log in."""
+    member = grant.membership
+    return (
+        grant.ended_at is None and grant.expires_at > now and member.user.is_active and member.tenant.closed_at is None
+    )
+
+
+def code(digest: str, client: Client) -> Code | None:
+    """A client's authorization code, used or not."""
+    return _with_grant(Code.objects.filter(code=digest, application=client)).first()
+
+
+def refresh_token(digest: str) -> RefreshToken | None:
+    """A refresh token, spent or not."""
+    return _with_grant(RefreshToken.objects.filter(token_checksum=digest)).first()
+
+
+def grants_of(user: User, *, now: datetime) -> QuerySet[ClientGrant]:
+    """What a person lets clients do, the newest first; only what has been taken up and stands."""
+    return (
+        ClientGrant.objects.filter(
+            membership__user=user,
+            membership__tenant__closed_at=None,
+            used_at__isnull=False,
+            ended_at=None,
+            expires_at__gt=now,
+        )
+        .select_related("client", "membership__tenant")
+        .order_by("-created_at")
+    )
+
+
+def _with_grant(rows: QuerySet[T]) -> QuerySet[T]:
+    return rows.select_related("user", "grant__client", "grant__membership__user", "grant__membership__tenant")
