@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help setup dev demo run test peers faults check format bench lock
+.PHONY: help setup dev demo run test peers conformance faults check format bench lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,8 +35,11 @@ run: .venv/product  ## the product alone, reloading, on 127.0.0.1:8000
 test: .venv/dev  ## every test; REQUIRE_ALL=1 fails where a service is missing
 	@$(BIN)/python -m pytest -q -n 2 $(if $(filter 1,$(REQUIRE_ALL)),--require-all) $(ARGS)
 
-peers: .venv/product  ## prove it against software not written here; needs npm
-	@$(BIN)/python -m tests.peers.run
+peers: .venv/product  ## prove it against software not written here; needs npm; ARGS=--replicas for two processes
+	@$(BIN)/python -m tests.peers.run $(ARGS)
+
+conformance: .venv/product  ## the official MCP conformance suite against the product's own stack; needs npm
+	@$(BIN)/python -m tests.conformance.run
 
 faults: .venv/dev  ## kill, stop, slow down and lie to what it runs on; hours, ARGS=--quick for minutes
 	@$(BIN)/python -m tests.faults $(ARGS)

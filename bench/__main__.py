@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TypeAlias
@@ -24,11 +25,28 @@ from typing import TypeAlias
 import uvloop
 
 from bench import calls, product, stub
-from bench.load import BadAnswer, Window, closed_loop
+from bench.load import BadAnswer, Window, measured_calls
 from bench.servers import LOAD_CORE, SERVER_CORE, NotServing, Server, first_answer, free_port, started, uvicorn
 
-CASES = {"tool_instant": 0, "tool_50ms": 50}
-"""How many milliseconds the provider takes."""
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A call, and how long the provider takes for it."""
+
+    delay_ms: int
+    handshake: bool = False
+    """In the wire of 2025-11-25 with a session id; else of 2026-07-28."""
+    paced: bool = False
+    """Measured at a pace too."""
+
+
+CASES = {
+    "tool_instant": Case(0),
+    "tool_50ms": Case(50, paced=True),
+    "tool_instant_2025": Case(0, handshake=True),
+    "tool_50ms_2025": Case(50, handshake=True, paced=True),
+}
+_PER_S, _PACED_CALLERS = 500, 128
 PRODUCT, BARE, RAW, PROVIDER = "metaagent", "bare_sdk", "raw_asgi", "provider"
 _STARTS = 3
 _SETTLE_S, _PRODUCT_SETTLES_S = 0.3, 1.2
@@ -42,10 +60,10 @@ Windows: TypeAlias = dict[str, list[Window]]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server, and what it is sent for a provider that takes so many milliseconds."""
+    """A server, and what it is sent."""
 
     server: Server
-    requests: Callable[[int], Sequence[bytes]]
+    requests: Callable[[Case], Sequence[bytes]]
     settle_s: float = _SETTLE_S
 
 
@@ -56,21 +74,26 @@ class Bench:
     targets: dict[str, Target] = field(default_factory=dict)
     cold_start_s: list[float] = field(default_factory=list)
 
-    def round(self, delay_ms: int, callers: int, seconds: float) -> Iterator[tuple[str, Window]]:
+    def round(
+        self, case: Case, callers: int, seconds: float, *, per_s: float | None = None
+    ) -> Iterator[tuple[str, Window]]:
         """Measure each server once, the others stopped. Raises: BadAnswer."""
         for name, target in self.targets.items():
+            if per_s and name not in {PRODUCT, PROVIDER}:
+                continue
             with self._alone(name):
                 yield (
                     name,
                     uvloop.run(
-                        closed_loop(
+                        measured_calls(
                             target.server.port,
-                            target.requests(delay_ms),
+                            target.requests(case),
                             callers=callers,
                             settle_s=target.settle_s,
                             seconds=seconds,
                             marker=stub.MARKER.encode(),
                             cpu=target.server.cpu_s,
+                            per_s=per_s,
                         )
                     ),
                 )
@@ -103,10 +126,22 @@ def everything(starts: int, samples: Path | None) -> Iterator[Bench]:
         accounts = product.accounts(settings)
         random.Random(1).shuffle(accounts)  # noqa: S311 - an order, the same in every run
 
-        def to_product(delay_ms: int) -> list[bytes]:
-            return [calls.call(port, each.path, each.key, delay_ms=delay_ms) for each in accounts]
+        first = calls.call(port, accounts[0].path, accounts[0].key, delay_ms=0)
+        ours, answer = product_started(stack, bench, settings, port, first, starts)
+        sessions = [calls.opened(port, each.path, each.key) for each in accounts]
 
-        ours, answer = product_started(stack, bench, settings, port, to_product(0)[0], starts)
+        def to_product(case: Case) -> list[bytes]:
+            return [
+                calls.call(
+                    port,
+                    each.path,
+                    each.key,
+                    delay_ms=case.delay_ms,
+                    session=session if case.handshake else None,
+                )
+                for each, session in zip(accounts, sessions, strict=True)
+            ]
+
         bench.targets[PRODUCT] = Target(ours, to_product, _PRODUCT_SETTLES_S)
 
         constant = {"BENCH_ANSWER_BYTES": str(len(answer)), "BENCH_ANSWER_FILE": str(folder / "answer")}
@@ -116,20 +151,31 @@ def everything(starts: int, samples: Path | None) -> Iterator[Bench]:
                     name, uvicorn(f"bench.{name}:app", at := free_port()), at, core=SERVER_CORE, environment=constant
                 )
             )
-            answer = first_answer(server, same_call(at)(0)[0])
+            answer = first_answer(server, same_call(at)(Case(0))[0])
             (folder / "answer").write_bytes(answer)
             bench.targets[name] = Target(server, same_call(at))
-        bench.targets[PROVIDER] = Target(provider, lambda delay_ms: [calls.direct(provider.port, delay_ms=delay_ms)])
-        for _ in bench.round(0, _WARM_CALLERS, _WARM_S):
+        bench.targets[PROVIDER] = Target(provider, lambda case: [calls.direct(provider.port, delay_ms=case.delay_ms)])
+        for _ in bench.round(Case(0), _WARM_CALLERS, _WARM_S):
             pass
         if samples:
             ours.process.send_signal(signal.SIGUSR1)
         yield bench
 
 
-def same_call(port: int) -> Callable[[int], Sequence[bytes]]:
-    """The product's call for a server that asks for no key and serves one path."""
-    return lambda delay_ms: [calls.call(port, "/mcp", "nobody", delay_ms=delay_ms)]
+def gathered(rounds: int, measure: Callable[[], Iterator[tuple[str, Window]]]) -> Windows:
+    """What `rounds` rounds give of each server."""
+    windows: Windows = {}
+    for _ in range(rounds):
+        for name, window in measure():
+            windows.setdefault(name, []).append(window)
+    return windows
+
+
+def same_call(port: int) -> Callable[[Case], Sequence[bytes]]:
+    """The product's call for a server that asks for no key, serves one path and keeps no session."""
+    return lambda case: [
+        calls.call(port, "/mcp", "nobody", delay_ms=case.delay_ms, session="" if case.handshake else None)
+    ]
 
 
 def product_started(
@@ -175,6 +221,22 @@ def measured(case: str, callers: int, windows: Windows, bench: Bench) -> Iterato
     }
 
 
+def paced(name: str, windows: Windows) -> dict[str, object]:
+    """What the product adds to the provider's own waits when so many calls a second are due."""
+    ours, provider = windows[PRODUCT], windows[PROVIDER]
+    pairs = list(zip(ours, provider, strict=True))
+    return {
+        "case": name,
+        "due_per_s": _PER_S,
+        "calls_per_s": round(median(map(_rate, ours)), 1),
+        **{
+            f"added_p{share}_ms": _middle(a.wait_ms(share / 100) - b.wait_ms(share / 100) for a, b in pairs)
+            for share in (50, 95, 99)
+        },
+        "core_share": _middle(w.cpu_s / w.wall_s for w in ours),
+    }
+
+
 def _rate(window: Window) -> float:
     return len(window.waits_ms) / window.wall_s
 
@@ -193,6 +255,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.5, help="length of one measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=4, help="measurements of each server (default: %(default)s)")
     parser.add_argument("--concurrency", default="1,8,32", help="callers at once (default: %(default)s)")
+    parser.add_argument("--cases", default=",".join(CASES), help="which of them (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one short round, for a first look")
     parser.add_argument(
         "--samples", type=Path, metavar="FILE", help="write where the product's CPU time goes (slows it)"
@@ -202,6 +265,9 @@ def options() -> argparse.Namespace:
         asked.concurrency = [int(word) for word in asked.concurrency.split(",")]
     except ValueError:
         parser.error("--concurrency takes whole numbers such as 1,8,32.")
+    asked.cases = asked.cases.split(",")
+    if not set(asked.cases) <= CASES.keys():
+        parser.error(f"--cases takes some of {', '.join(CASES)}.")
     if asked.seconds <= 0 or asked.rounds < 1 or min(asked.concurrency) < 1:
         parser.error("--seconds, --rounds and --concurrency must be above 0.")
     if asked.quick:
@@ -222,14 +288,15 @@ def main() -> None:
     try:
         with everything(1 if asked.quick else _STARTS, asked.samples) as bench:
             print(json.dumps({"case": "cold_start", "s": _middle(iter(bench.cold_start_s))}), flush=True)
-            for case, delay_ms in CASES.items():
+            for name in asked.cases:
+                case = CASES[name]
                 for callers in asked.concurrency:
-                    windows: Windows = {name: [] for name in bench.targets}
-                    for _ in range(asked.rounds):
-                        for name, window in bench.round(delay_ms, callers, asked.seconds):
-                            windows[name].append(window)
-                    for line in measured(case, callers, windows, bench):
+                    windows = gathered(asked.rounds, partial(bench.round, case, callers, asked.seconds))
+                    for line in measured(name, callers, windows, bench):
                         print(json.dumps(line), flush=True)
+                if case.paced:
+                    at_pace = partial(bench.round, case, _PACED_CALLERS, asked.seconds, per_s=_PER_S)
+                    print(json.dumps(paced(name, gathered(asked.rounds, at_pace))), flush=True)
     except (BadAnswer, NotServing) as wrong:
         sys.exit(f"The run means nothing: {wrong}")
     except KeyboardInterrupt:

@@ -1,7 +1,8 @@
-"""The call all servers are sent: one tool of `use_sentry` without a model, in the wire of 2026-07-28."""
+"""The call all servers are sent: one tool of `use_sentry` without a model, in the wire of one era or the other."""
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,28 +12,52 @@ from bench import stub
 TOOL = "use_sentry"
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"prompt": {"type": "string"}, "options": {"type": "object"}}}
 _ERA = "2026-07-28"
+_HANDSHAKE = "2025-11-25"
+_CLIENT = {"name": "bench", "version": "1"}
 _META = {
     "io.modelcontextprotocol/protocolVersion": _ERA,
     "io.modelcontextprotocol/clientCapabilities": {},
-    "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
+    "io.modelcontextprotocol/clientInfo": _CLIENT,
 }
 
 
-def call(port: int, path: str, key: str, *, delay_ms: int) -> bytes:
-    """One `tools/call`, as bytes to send, whose provider takes `delay_ms`."""
+def call(port: int, path: str, key: str, *, delay_ms: int, session: str | None = None) -> bytes:
+    """One `tools/call`, as bytes to send, whose provider takes `delay_ms`.
+
+    With `session`, what `opened` gave, it is one of the handshake era; else of 2026-07-28.
+    """
     options = {"mode": "tool", "tool": "search_issues", "args": {"org": stub.organization(delay_ms), "limit": 2}}
-    arguments = {"prompt": "Show the latest errors", "options": options}
-    params = {"name": TOOL, "arguments": arguments, "_meta": _META}
+    params: dict[str, Any] = {"name": TOOL, "arguments": {"prompt": "Show the latest errors", "options": options}}
+    if session is None:
+        params["_meta"] = _META
+        era = f"MCP-Protocol-Version: {_ERA}\r\nMcp-Method: tools/call\r\nMcp-Name: {TOOL}\r\n"
+    else:
+        era = f"MCP-Protocol-Version: {_HANDSHAKE}\r\n" + (f"Mcp-Session-Id: {session}\r\n" if session else "")
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
-    return _request(
-        f"POST {path}",
-        port,
-        f"Authorization: Bearer {key}\r\n"
-        "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n"
-        f"MCP-Protocol-Version: {_ERA}\r\nMcp-Method: tools/call\r\nMcp-Name: {TOOL}\r\n"
-        f"Content-Length: {len(body)}\r\n",
-        body,
-    )
+    headers = "".join(f"{name}: {value}\r\n" for name, value in _headers(key).items())
+    return _request(f"POST {path}", port, f"{headers}{era}Content-Length: {len(body)}\r\n", body)
+
+
+def opened(port: int, path: str, key: str) -> str:
+    """What `initialize` of the handshake era gives as the session's id; empty when the server gives none."""
+    params = {"protocolVersion": _HANDSHAKE, "capabilities": {}, "clientInfo": _CLIENT}
+    body = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST", path, body, _headers(key))
+        answer = connection.getresponse()
+        answer.read()
+        return answer.getheader("Mcp-Session-Id") or ""
+    finally:
+        connection.close()
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {
+        "Authorization": f"Bearer {key}",
+        "Accept": "application/json, text/event-stream",
+        "Content-Type": "application/json",
+    }
 
 
 def direct(port: int, *, delay_ms: int) -> bytes:

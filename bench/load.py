@@ -1,4 +1,4 @@
-"""A closed loop: so many callers, each sending its next request when its last is answered."""
+"""Callers: in a closed loop, each sends its next request when its last is answered; at a pace, when one is due."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -43,10 +44,53 @@ class _Loop:
         self.open = True
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    def measure(self) -> None:
+        """Forget what went before."""
+        self.waits = []
+
+    def free(self, caller: _Caller) -> None:
+        """The caller has nothing to wait for."""
+        caller.send(time.perf_counter())
+
     def fail(self, why: str) -> None:
         self.open = False
         if not self.failed.done():
             self.failed.set_exception(BadAnswer(why))
+
+
+class _Pace(_Loop):
+    """Requests are due at even intervals, whether or not earlier ones are answered."""
+
+    def __init__(self, requests: Sequence[bytes], marker: bytes, per_s: float) -> None:
+        super().__init__(requests, marker)
+        self._every = 1 / per_s
+        self._next = time.perf_counter()
+        self._due: deque[float] = deque()
+        self._idle: list[_Caller] = []
+        asyncio.get_running_loop().call_soon(self._tick)
+
+    def measure(self) -> None:
+        super().measure()
+        self._due.clear()
+        self._next = time.perf_counter()
+
+    def free(self, caller: _Caller) -> None:
+        if self._due:
+            caller.send(self._due.popleft())
+        else:
+            self._idle.append(caller)
+
+    def _tick(self) -> None:
+        """Send what is due. The wait counts from when it was, not from when a caller was free for it."""
+        if not self.open:
+            return
+        while self._next <= time.perf_counter():
+            if self._idle:
+                self._idle.pop().send(self._next)
+            else:
+                self._due.append(self._next)
+            self._next += self._every
+        asyncio.get_running_loop().call_later(max(0, self._next - time.perf_counter()), self._tick)
 
 
 class _Caller(asyncio.Protocol):
@@ -58,11 +102,12 @@ class _Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
-        self._send()
+        self._run.free(self)
 
-    def _send(self) -> None:
+    def send(self, due: float) -> None:
+        """Send the next request; its wait counts from `due`."""
         self._answer, self._size = b"", 0
-        self._sent = time.perf_counter()
+        self._sent = due
         self._transport.write(next(self._run.requests))
 
     def data_received(self, data: bytes) -> None:
@@ -83,7 +128,7 @@ class _Caller(asyncio.Protocol):
         if not answer.startswith(b"HTTP/1.1 200") or self._run.marker not in answer or b'"isError":true' in answer:
             self._run.fail(f"A wrong answer: {answer[:1_500].decode(errors='replace')}")
         elif self._run.open:
-            self._send()
+            self._run.free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._run.open:
@@ -91,7 +136,7 @@ class _Caller(asyncio.Protocol):
         self._run.open = False
 
 
-async def closed_loop(
+async def measured_calls(
     port: int,
     requests: Sequence[bytes],
     *,
@@ -100,17 +145,19 @@ async def closed_loop(
     seconds: float,
     marker: bytes,
     cpu: Callable[[], float],
+    per_s: float | None = None,
 ) -> Window:
     """Send `requests` in turn for `settle_s` unmeasured, then `seconds` measured; every answer must hold `marker`.
 
-    `cpu` reads the server's CPU time in seconds. Raises: BadAnswer.
+    `cpu` reads the server's CPU time in seconds; with `per_s` so many requests a second are due. Raises: BadAnswer.
     """
     loop = asyncio.get_running_loop()
-    run = _Loop(requests, marker)
+    run = _Pace(requests, marker, per_s) if per_s else _Loop(requests, marker)
     connected = [await loop.create_connection(lambda: _Caller(run), "127.0.0.1", port) for _ in range(callers)]
     try:
         await _pass(run, settle_s)
-        run.waits, cpu_s, began = [], cpu(), time.perf_counter()
+        run.measure()
+        cpu_s, began = cpu(), time.perf_counter()
         await _pass(run, seconds)
         waits, cpu_s, wall_s = run.waits, cpu() - cpu_s, time.perf_counter() - began
     finally:

@@ -20,6 +20,7 @@ from django.urls import re_path
 
 from metaagent import wiring
 from metaagent.background import Embedded
+from metaagent.bounds import Bounded
 from metaagent.endpoint.app import Receive, Scope, Send, metadata
 from vault.services import keys
 
@@ -63,7 +64,7 @@ application = ProtocolTypeRouter(
                     r"^\.well-known/oauth-protected-resource(?:/.*)?$",
                     functools.partial(metadata, public_url=settings.PUBLIC_URL),
                 ),
-                _route(r"", _django),
+                _route(r"", Bounded(_django)),
             ]
         ),
         "lifespan": lifespan,

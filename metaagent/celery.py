@@ -21,13 +21,14 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 
 def _every(seconds: int, task: str) -> dict[str, object]:
     """What still waits when its next turn comes is dropped: that one finds the same rows."""
-    return {"task": f"vault.tasks.{task}", "schedule": seconds, "options": {"expires": seconds}}
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds}}
 
 
 app.conf.beat_schedule = {
-    "revocations": _every(settings.SWEEP_EVERY_S, "revocations"),
-    "departures": _every(60, "departures"),
-    "outcomes": _every(60, "outcomes"),
-    "keep-alive": _every(60, "keep_alive"),
-    "forget": _every(300, "forget"),
+    "revocations": _every(settings.SWEEP_EVERY_S, "vault.tasks.revocations"),
+    "departures": _every(60, "vault.tasks.departures"),
+    "outcomes": _every(60, "vault.tasks.outcomes"),
+    "keep-alive": _every(60, "vault.tasks.keep_alive"),
+    "forget": _every(300, "vault.tasks.forget"),
+    "clients": _every(300, "tenants.oauth.tasks.sweep"),
 }

@@ -15,21 +15,28 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 from mcp import Client
+from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from mcp.types import CallToolResult, ResourceLink, TextResourceContents
+from pydantic import AnyUrl
 
 from metaagent.visitor import Visitor
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 EMAIL = "you@example.com"
+CALLBACK = "http://127.0.0.1:3000/callback"
+"""Where the client would listen. The demo's person reads the answer off the redirect, so nothing has to."""
 QUESTION = "why are release errors spiking?"
 _START_S = 60
 
@@ -85,9 +92,9 @@ def main() -> int:
         signal.signal(ended, signal.default_int_handler)
     try:
         _ports_are_free(stage)
-        with _running(stage) as key:
-            walk(stage, key)
-            _what_next(stage, key)
+        with _running(stage):
+            walk(stage)
+            _what_next(stage)
             if os.environ.get("ONCE", "") not in {"", "0"}:
                 return 0
             _stay()
@@ -99,21 +106,23 @@ def main() -> int:
     return 0
 
 
-def walk(stage: Stage, key: str) -> None:
-    """The main job: ask, be told to connect, connect, ask again."""
-    endpoint = f"{stage.url}/mcp/acme/sentry"
-    tools = asyncio.run(_tools(endpoint, key))
-    _say(f"1. An MCP client connects to {endpoint}\n   and sees exactly one tool: {', '.join(tools)}")
+def walk(stage: Stage) -> None:
+    """The main job: sign in, ask, be told to connect, connect, ask again."""
+    client = Caller(stage, f"{stage.url}/mcp/acme/sentry")
+    _say(f"1. An MCP client is given {client.endpoint} and nothing else")
+    tools = _now(client.tools())
+    _hold(bool(client.kept), "the client did not sign in")
+    _say(f"   and sees exactly one tool: {', '.join(tools)}")
     _hold(tools == ["use_sentry"], "the client does not see exactly one tool")
 
-    first = asyncio.run(_ask(endpoint, key, QUESTION))
+    first = _now(client.ask(QUESTION))
     error = (first.structured_content or {}).get("error", {})
     _say(f"\n2. It asks: {QUESTION}\n   answer: {error.get('code')}, open {error.get('connect_url')}")
     _hold(first.is_error and error.get("code") == "needs_auth", "the first call was not answered needs_auth")
 
     _connect(stage, error["connect_url"])
 
-    answer = asyncio.run(_ask(endpoint, key, QUESTION))
+    answer = _now(client.ask(QUESTION))
     found = answer.structured_content or {}
     _say(f"\n4. The same call again:\n\n{_indent(found.get('text', ''))}\n")
     for citation in found.get("citations", [])[:5]:
@@ -122,7 +131,7 @@ def walk(stage: Stage, key: str) -> None:
     _say(f"   telemetry id {found['telemetryId']}, worked by {found['mode']}, {json.dumps(found['usage'])}")
     links = [block for block in answer.content if isinstance(block, ResourceLink)]
     _hold(bool(links), "there is no link to the full result")
-    size = asyncio.run(_read(endpoint, key, links[0].uri))
+    size = _now(client.read(links[0].uri))
     _say(f"   the full result behind {links[0].uri}: {size} bytes")
 
     out = stage.var / "audit.jsonl"
@@ -157,35 +166,85 @@ def _button_to_provider(person: Visitor) -> Any:  # noqa: ANN401 - a Form
     raise DemoError("the connect page has no button")
 
 
-async def _tools(endpoint: str, key: str) -> list[str]:
-    async with _client(endpoint, key) as client:
-        return [tool.name for tool in (await client.list_tools()).tools]
+@dataclass(slots=True)
+class Caller:
+    """The official MCP client: finds the authorization server, registers itself, and keeps what it is given."""
 
+    stage: Stage
+    endpoint: str
+    kept: dict[str, Any] = field(default_factory=dict)
+    _answer: AuthorizationCodeResult | None = None
 
-async def _ask(endpoint: str, key: str, prompt: str) -> CallToolResult:
-    async with _client(endpoint, key) as client:
-        return await client.call_tool("use_sentry", {"prompt": prompt})
+    async def tools(self) -> list[str]:
+        """The names it sees."""
+        async with self._connected() as client:
+            return [tool.name for tool in (await client.list_tools()).tools]
 
+    async def ask(self, prompt: str) -> CallToolResult:
+        """One call."""
+        async with self._connected() as client:
+            return await client.call_tool("use_sentry", {"prompt": prompt})
 
-async def _read(endpoint: str, key: str, uri: str) -> int:
-    async with _client(endpoint, key) as client:
-        contents = (await client.read_resource(uri)).contents
-        return sum(len(c.text.encode()) for c in contents if isinstance(c, TextResourceContents))
+    async def read(self, uri: str) -> int:
+        """The size of a stored result's first page."""
+        async with self._connected() as client:
+            contents = (await client.read_resource(uri)).contents
+            return sum(len(c.text.encode()) for c in contents if isinstance(c, TextResourceContents))
 
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Client]:
+        metadata = OAuthClientMetadata(client_name="The demo's client", redirect_uris=[AnyUrl(CALLBACK)])
+        auth = OAuthClientProvider(self.endpoint, metadata, self, self._let_in, self._came_back)
+        async with (
+            httpx2.AsyncClient(auth=auth, timeout=60, trust_env=False) as http,
+            Client(streamable_http_client(self.endpoint, http_client=http)) as client,
+        ):
+            yield client
 
-@asynccontextmanager
-async def _client(endpoint: str, key: str) -> AsyncIterator[Client]:
-    bearer = {"Authorization": f"Bearer {key}"}
-    async with (
-        httpx2.AsyncClient(headers=bearer, timeout=60, trust_env=False) as http,
-        Client(streamable_http_client(endpoint, http_client=http)) as client,
-    ):
-        yield client
+    async def _let_in(self, url: str) -> None:
+        """What the person does in the browser the client opens."""
+        self._answer = await asyncio.to_thread(self._approve, url)
+
+    def _approve(self, url: str) -> AuthorizationCodeResult:
+        with Visitor(stops_at=CALLBACK) as person:
+            person.open(url)
+            person.send(person.form_with("password"), email=EMAIL, password=self.stage.password)
+            _hold(person.page.is_success, "the page that lets a client in did not open")
+            person.send(person.form_with("answer"), answer="allow")
+            answer = parse_qs(urlsplit(person.page.headers.get("location", "")).query)
+        _hold("code" in answer, "the client was not let in")
+        _say("   the server says 401 and where to sign in; the client registers itself and opens the browser;")
+        _say("   the user logs in, reads who asks, presses “Allow”: signed in")
+        given = {name: answer[name][0] for name in ("code", "state", "iss") if name in answer}
+        return AuthorizationCodeResult(**given)
+
+    async def _came_back(self) -> AuthorizationCodeResult:
+        if self._answer is None:
+            raise DemoError("the browser did not come back")
+        return self._answer
+
+    # --- what the client keeps between its calls
+
+    async def get_tokens(self) -> OAuthToken | None:
+        """The tokens it was given."""
+        return self.kept.get("tokens")
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        """Keep them."""
+        self.kept["tokens"] = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        """How it registered."""
+        return self.kept.get("client")
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        """Keep it."""
+        self.kept["client"] = client_info
 
 
 @contextmanager
-def _running(stage: Stage) -> Iterator[str]:
-    """Database, sandbox and product up; gives the client key. Everything ends with the block."""
+def _running(stage: Stage) -> Iterator[None]:
+    """Database, sandbox and product up. Everything ends with the block."""
     shutil.rmtree(stage.var, ignore_errors=True)
     stage.var.mkdir(parents=True)
     processes: list[subprocess.Popen[bytes]] = []
@@ -194,11 +253,11 @@ def _running(stage: Stage) -> Iterator[str]:
         processes.append(_start(stage, "sandbox", "manage.py", "sandbox", "--port", str(stage.sandbox_port)))
         _manage(stage, "migrate", "-v", "0")
         _await(stage, f"{stage.sandbox}/_stats", processes[0], "sandbox")
-        key = _provision(stage)
+        _provision(stage)
         server = ["metaagent.asgi:application", "--port", str(stage.port), "--no-access-log", "--log-level", "warning"]
         processes.append(_start(stage, "product", "-m", "uvicorn", *server))
         _await(stage, f"{stage.url}/healthz", processes[1], "product")
-        yield key
+        yield
     finally:
         for process in reversed(processes):
             process.terminate()
@@ -209,7 +268,7 @@ def _running(stage: Stage) -> Iterator[str]:
                 process.kill()
 
 
-def _provision(stage: Stage) -> str:
+def _provision(stage: Stage) -> None:
     _manage(stage, "tenant_create", "acme", "--name", "Acme")
     _manage(stage, "user_create", EMAIL, "--name", "You", "--password-stdin", stdin=stage.password)
     _manage(stage, "member_add", "acme", EMAIL, "--role", "owner")
@@ -227,7 +286,6 @@ def _provision(stage: Stage) -> str:
     client = {"name": "metaagent demo", "redirect_uris": [redirect_uri]}
     registered = httpx2.post(f"{stage.sandbox}/_clients", json=client, trust_env=False).raise_for_status().json()
     _manage(stage, *install, registered["client_id"], stdin=registered["client_secret"])
-    return str(_manage(stage, "client_key_create", "acme", EMAIL, "--name", "demo")["key"])
 
 
 def _manage(stage: Stage, *words: str, stdin: str = "") -> dict[str, Any]:
@@ -278,7 +336,7 @@ def _ports_are_free(stage: Stage) -> None:
                 raise DemoError(f"port {port} is taken, perhaps by another demo. Stop that, or run: {other}") from None
 
 
-def _what_next(stage: Stage, key: str) -> None:
+def _what_next(stage: Stage) -> None:
     endpoint = f"{stage.url}/mcp/acme/sentry"
     _say(
         f"""
@@ -288,8 +346,8 @@ Every step held. Try it yourself:
                  {EMAIL} / {stage.password}
   The provider   {stage.sandbox}/ (log in as one of three made-up people)
   An MCP client  {endpoint}
-                 Authorization: Bearer {key}
-  Claude Code    claude mcp add --transport http sentry {endpoint} --header "Authorization: Bearer {key}"
+                 paste it, log in, allow; docs/clients.md has a line for each client
+  Claude Code    claude mcp add --transport http sentry {endpoint}
 """
     )
 
@@ -298,6 +356,17 @@ def _stay() -> None:
     _say("Up until you press Ctrl-C.")
     while True:
         time.sleep(3_600)
+
+
+def _now(work: Coroutine[Any, Any, T]) -> T:
+    """Run the client. Raises: DemoError, out of whatever group the client put it into."""
+    try:
+        return asyncio.run(work)
+    except BaseExceptionGroup as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from group
 
 
 def _hold(held: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as an assertion

@@ -33,9 +33,17 @@ def _secret_key() -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
+def _weak(secret: str) -> bool:
+    """By Django's own measure."""
+    return len(secret) < 50 or len(set(secret)) < 10 or secret.startswith("django-insecure")  # noqa: PLR2004 - see above
+
+
 SECRET_KEY = _secret_key()
-if not DEBUG and (len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 10 or SECRET_KEY.startswith("django-insecure")):  # noqa: PLR2004 - Django's own measure of a weak key
-    raise ImproperlyConfigured("SECRET_KEY is weak. Set it to at least 50 random characters.")
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+"""Former keys, while what they signed is still about: sessions, password links, `requestState`."""
+for _name, _secret in [("SECRET_KEY", SECRET_KEY), *(("SECRET_KEY_FALLBACKS", old) for old in SECRET_KEY_FALLBACKS)]:
+    if not DEBUG and _weak(_secret):
+        raise ImproperlyConfigured(f"{_name} is weak. Set it to at least 50 random characters.")
 
 PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
@@ -160,7 +168,8 @@ MCP_EXPORTS = "vault.selectors.exports_of"
 NATIVE_SCHEMES = env.words("NATIVE_SCHEMES", "cursor vscode vscode-insiders windsurf claude")
 """Programs on people's machines that browsers may be sent to by a scheme of their own."""
 CLIENT_METADATA_HOSTS = env.words("CLIENT_METADATA_HOSTS", "*")
-"""Hosts whose documents may introduce a client (Client ID Metadata Documents): `*` any public one, `none` switches off."""
+"""Hosts whose documents may introduce a client (Client ID Metadata Documents), `.example.com` with all below it; `*` is
+any public one, `none` switches off."""
 CLIENT_GRANT_DAYS = env.number("CLIENT_GRANT_DAYS", 30, least=1, most=366)
 """How long a client may act after a person's approval, however often it refreshes."""
 CLIENT_TOKEN_S = env.number("CLIENT_TOKEN_S", 900, least=60, most=3_600)
@@ -313,6 +322,12 @@ ANSWER_TOKENS = env.number("ANSWER_TOKENS", 800, least=100, most=8_000)
 RESULT_TTL_S = env.number("RESULT_TTL_S", 3_600, least=60)
 RESULT_STORE_BYTES = env.number("RESULT_STORE_BYTES", 16_777_216, least=1_048_576)
 """Memory for full results when there is no Redis."""
+RESULT_PAGE_BYTES = env.number("RESULT_PAGE_BYTES", 65_536, least=1_024, most=1_048_576)
+"""How much of a full result one `resources/read` gives."""
+LISTENING = env.number("LISTENING", 500, least=1)
+"""Streams of `subscriptions/listen` that one process keeps open."""
+LISTENING_PER_CLIENT = env.number("LISTENING_PER_CLIENT", 4, least=1)
+"""Of these, for one client of one person."""
 CONNECT_WAIT_S = env.number("CONNECT_WAIT_S", 20, most=25)
 """How long a client's retry waits for a connection that is being made (MCP elicitation)."""
 
@@ -323,7 +338,7 @@ BACKGROUND = env.flag("BACKGROUND", default=True) and not env.text("CELERY_BROKE
 """Whether the web process does the background work itself. With a broker, workers of their own do it."""
 SWEEP_EVERY_S = env.number("SWEEP_EVERY_S", 10, least=1, most=3_600)
 """How often tokens that are to be revoked are looked for."""
-CELERY_IMPORTS = ["vault.tasks"]
+CELERY_IMPORTS = ["vault.tasks", "tenants.oauth.tasks"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_POOL, CELERY_WORKER_CONCURRENCY = "threads", 4
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = CELERY_BEAT_ENABLE_REMOTE_CONTROL = False
@@ -353,7 +368,6 @@ LOGGING = {
             "httpx2",
             "httpcore2",
             "httpcore",
-            "aiohttp",
             "urllib3",
             "authlib",
             "oauthlib",

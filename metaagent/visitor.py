@@ -58,13 +58,13 @@ def _tls() -> ssl.SSLContext:
 class Visitor:
     """Opens pages and sends forms; `page` is the last answer.
 
-    A redirect to an address that begins with `stops_at` is not followed: nobody is there.
+    A redirect to an address that begins with `stops_at` is not followed.
     """
 
     def __init__(self, *, stops_at: str | None = None) -> None:
         self.http = httpx2.Client(timeout=30, trust_env=False, verify=_tls())
         self.page = httpx2.Response(204)
-        self._stops_at = stops_at
+        self.stops_at = stops_at
 
     def __enter__(self) -> Self:
         return self
@@ -79,9 +79,10 @@ class Visitor:
     def _arrive(self, answer: httpx2.Response) -> httpx2.Response:
         for _ in range(_MOST_REDIRECTS):
             onward = answer.next_request
-            if onward is None or (self._stops_at and str(onward.url).startswith(self._stops_at)):
+            if onward is None or (self.stops_at and str(onward.url).startswith(self.stops_at)):
                 break
-            answer = self.http.send(onward)
+            passed, answer = [*answer.history, answer], self.http.send(onward)
+            answer.history = passed
         self.page = answer
         return answer
 

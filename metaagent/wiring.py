@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
@@ -32,6 +32,9 @@ from metaagent.agent.service import Agent, Limits, Ports
 from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Principal, Question, StandingConsent
 from metaagent.endpoint import server
 from metaagent.endpoint.app import Front, McpEndpoint
+from metaagent.endpoint.auth import Presented
+from metaagent.endpoint.calls import Calls
+from metaagent.endpoint.listen import Listening
 from metaagent.endpoint.tools import AskDefaults
 from providers import selectors as providers
 from providers.client import ApiClient
@@ -39,12 +42,20 @@ from providers.egress import Egress, EgressPolicy
 from providers.spec import ConsentPolicy, Effect, Exposure, Json, ProviderSpec
 from tenants import keys, standing
 from tenants import selectors as tenants
+from tenants.oauth import tokens
+from tenants.oauth.selectors import token_standing
 from vault import links
 from vault import selectors as vault
-from vault.services import access, connect, consent
+from vault.services import access, connect, consent, once
 
 log = logging.getLogger(__name__)
 
+_NOTE_BYTES = 160
+"""More than a note is long: a list that is longer than as many notes is cut."""
+_COUNTER_S = 2_592_000
+"""How long a list's counter lasts. With a new one the list begins anew."""
+_BEARER_S = 5.0
+"""How long a bearer is remembered, though nobody's rights change."""
 _LAST_MOMENT_S = 0.2
 """A token this near its end might not be good any more when it reaches the provider."""
 
@@ -114,6 +125,10 @@ class Watch:
         """When the reading began that gave it."""
         self._asking: asyncio.Task[None] | None = None
 
+    def known(self) -> tuple[int, int] | None:
+        """The stamp, if nobody has to be asked for it."""
+        return (self._known, standing.ours()) if self._known_at >= time.monotonic() - self._every else None
+
     async def stamp(self) -> tuple[int, int]:
         """Equal stamps: nobody's rights have changed between them. Raises what the database raises."""
         oldest = time.monotonic() - self._every
@@ -145,7 +160,9 @@ class Remembered(Generic[K, V]):
 
     async def get(self, key: K) -> V | None:
         """The answer, when it still stands."""
-        stamp = await self._watch.stamp()
+        return self._standing(key, self._watch.known() or await self._watch.stamp())
+
+    def _standing(self, key: K, stamp: tuple[int, int]) -> V | None:
         kept = self._kept.get(key)
         return kept[2] if kept and kept[0] > time.monotonic() and kept[1] == stamp else None
 
@@ -165,7 +182,7 @@ class Remembered(Generic[K, V]):
         if fresh:
             self.drop(key)
             self._reading.pop(key, None)
-        elif (kept := await self.get(key)) is not None:
+        elif (kept := self._standing(key, self._watch.known() or await self._watch.stamp())) is not None:
             return kept
         task = self._reading.get(key)
         if task is None:
@@ -184,31 +201,41 @@ class Remembered(Generic[K, V]):
         return value
 
 
-class KeyVerifier:
-    """Who a client key speaks for; a revocation elsewhere is noticed within `STANDING_CACHE_MS`."""
+class Bearers:
+    """Who a client key or access token speaks for; an end made elsewhere is noticed within `STANDING_CACHE_MS`."""
 
-    def __init__(self, bridge: Bridge, remembered: Remembered[str, tuple[Principal | None, datetime | None]]) -> None:
+    def __init__(self, bridge: Bridge, remembered: Remembered[str, tuple[Presented | None, datetime | None]]) -> None:
         self._bridge = bridge
-        self._keys = remembered
+        self._remembered = remembered
 
-    async def principal(self, bearer: str) -> Principal | None:
-        """The live principal of a client key."""
-        if not keys.well_formed(bearer):
+    async def presented(self, bearer: str) -> Presented | None:
+        """What the bearer is good for now."""
+        look = _token if tokens.well_formed(bearer) else _key if keys.well_formed(bearer) else None
+        if look is None:
             return None
         digest = keys.digest(bearer)
 
-        async def fill(_stamp: tuple[int, int]) -> tuple[Principal | None, datetime | None]:
-            return _principal(await self._bridge.quick(lambda: tenants.key_standing(digest, now=datetime.now(UTC))))
+        async def fill(_stamp: tuple[int, int]) -> tuple[Presented | None, datetime | None]:
+            return await self._bridge.quick(lambda: look(digest, datetime.now(UTC)))
 
-        found, expires_at = await self._keys.read(digest, fill)
+        found, expires_at = await self._remembered.read(digest, fill)
         return found if expires_at is None or expires_at > datetime.now(UTC) else None
 
 
-def _principal(standing: tenants.KeyStanding | None) -> tuple[Principal | None, datetime | None]:
+def _key(digest: str, now: datetime) -> tuple[Presented | None, datetime | None]:
+    standing = tenants.key_standing(digest, now=now)
     if standing is None:
         return None, None
     who = Principal(standing.tenant_id, standing.tenant_slug, standing.user_id, f"key:{standing.key_id}")
-    return who, standing.expires_at
+    return Presented(who), standing.expires_at
+
+
+def _token(digest: str, now: datetime) -> tuple[Presented | None, datetime | None]:
+    standing = token_standing(digest, now=now)
+    if standing is None:
+        return None, None
+    who = Principal(standing.tenant_id, standing.tenant_slug, standing.user_id, f"grant:{standing.grant_id}")
+    return Presented(who, standing.resource, frozenset(standing.scope.split())), standing.expires_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,15 +393,21 @@ class Journal:
         self._closed = False
 
     async def intent(self, fact: Fact) -> Intent:
-        """Durable when it returns."""
+        """Durable when it returns. A caller that is cancelled meanwhile does nothing, and that is its outcome."""
         arguments = "" if fact.arguments is None else self._fingerprint(fact)
         event = _event(fact, arguments)
-        await self._append(event)
-        return Intent(event.id, arguments)
+        intent = Intent(event.id, arguments)
+        try:
+            await self._append(event)
+        except asyncio.CancelledError:
+            nothing = replace(fact, kind="tool.failed", intent=intent, detail={"code": "cancelled", "requests": 0})
+            self._append(_event(nothing, arguments)).add_done_callback(_looked_at)
+            raise
+        return intent
 
     async def outcome(self, fact: Fact) -> None:
-        """Durable when it returns, also for a caller that is being cancelled."""
-        await asyncio.shield(self._append(_event(fact, fact.intent.fingerprint if fact.intent else "")))
+        """Durable when it returns; written too when its caller is cancelled meanwhile."""
+        await self._append(_event(fact, fact.intent.fingerprint if fact.intent else ""))
 
     async def aclose(self) -> None:
         """Write what is waiting and end."""
@@ -387,6 +420,7 @@ class Journal:
         return fingerprint(tenant_key(self._secret, fact.principal.tenant_id), dict(fact.arguments or {}))
 
     def _append(self, event: Event) -> asyncio.Future[None]:
+        """Have the event written, and say when it is durable. Cancelling that cancels nothing else."""
         if self._closed:
             raise RuntimeError("the log is closed")
         loop = asyncio.get_running_loop()
@@ -399,6 +433,7 @@ class Journal:
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
+            await asyncio.sleep(0)  # who is ready now joins the group: a commit costs more than the events in it
             group, self._waiting = self._waiting[: self._MOST], self._waiting[self._MOST :]
             failed = False
             try:
@@ -414,6 +449,12 @@ class Journal:
                     else:
                         durable.set_result(None)
         self._writing = None
+
+
+def _looked_at(durable: asyncio.Future[None]) -> None:
+    """Nobody waits for it; what goes wrong has been logged."""
+    if not durable.cancelled():
+        durable.exception()
 
 
 def _event(fact: Fact, arguments: str) -> Event:
@@ -533,6 +574,18 @@ class LocalShared:
             _, (_, gone) = self._kept.popitem(last=False)
             self._size -= len(gone)
 
+    async def keep(self, key: str, value: bytes, *, note: bytes, notes: str, most: int, ttl_s: int) -> None:
+        """Keep both."""
+        await self.store(key, value, ttl_s=ttl_s)
+        older = await self.load(notes) or b""
+        if len(older) > most * _NOTE_BYTES:
+            older = older[: most * _NOTE_BYTES].rpartition(b"\n")[0]
+        await self.store(notes, note + b"\n" + older, ttl_s=ttl_s)
+
+    async def noted(self, notes: str, most: int) -> list[bytes]:
+        """The list."""
+        return (await self.load(notes) or b"").splitlines()[:most]
+
 
 class CacheShared:
     """The Shared port over Django's cache, for several processes with Redis."""
@@ -549,6 +602,28 @@ class CacheShared:
         """Keep it in Redis."""
         await self._bridge.quick(lambda: cache.set(key, value, timeout=ttl_s))
 
+    async def keep(self, key: str, value: bytes, *, note: bytes, notes: str, most: int, ttl_s: int) -> None:
+        """Keep both; the list is a ring of keys with a counter, so that no process overwrites another's note."""
+
+        def work() -> None:
+            cache.set(key, value, timeout=ttl_s)
+            cache.add(notes, 0, timeout=_COUNTER_S)
+            with contextlib.suppress(ValueError):  # the counter ended in between: one note is lost
+                cache.set(f"{notes}:{cache.incr(notes) % most}", note, timeout=ttl_s)
+
+        await self._bridge.quick(work)
+
+    async def noted(self, notes: str, most: int) -> list[bytes]:
+        """The list, as far as it is still there."""
+
+        def work() -> list[bytes]:
+            turn = cache.get(notes)
+            slots = range(turn, max(turn - most, 0), -1) if isinstance(turn, int) else ()
+            found = (cache.get(f"{notes}:{slot % most}") for slot in slots)
+            return [note for note in found if isinstance(note, bytes)]
+
+        return await self._bridge.quick(work)
+
 
 @dataclass(slots=True)
 class Runtime:
@@ -563,10 +638,11 @@ class Runtime:
     async def aclose(self) -> None:
         """End in order: no new work, then what is in flight, then the log."""
         await self.endpoint.aclose()
+        await self.agent.aclose()
         await self.egress.aclose()
         await asyncio.to_thread(self.bridge.close)
         await self.journal.aclose()
-        _close_connections()
+        await asyncio.to_thread(_close_connections)  # Django refuses to close them where an event loop runs
 
 
 def build() -> Runtime:
@@ -590,6 +666,7 @@ def build() -> Runtime:
         audit=journal,
         shared=CacheShared(bridge) if settings.REDIS_URL else LocalShared(settings.RESULT_STORE_BYTES),
         dial=dial,
+        stamp=watch.stamp,
     )
     agent = Agent(
         ports,
@@ -602,11 +679,17 @@ def build() -> Runtime:
             result_ttl_s=settings.RESULT_TTL_S,
         ),
     )
+
+    async def first_use(state_id: str) -> bool:
+        return await bridge.quick(lambda: once.first_use(state_id=state_id, now=datetime.now(UTC)))
+
+    calls = Calls(agent, AskDefaults(settings.ANSWER_TOKENS), settings.CONNECT_WAIT_S, first_use)
+    bearers = Bearers(bridge, Remembered(watch, _BEARER_S))
     mcp_server = server.build(
-        agent,
-        state_keys=[_derived("mcp-request-state")],
-        defaults=AskDefaults(settings.ANSWER_TOKENS),
-        connect_wait_s=settings.CONNECT_WAIT_S,
+        calls,
+        Listening(agent, bearers, per_principal=settings.LISTENING_PER_CLIENT, most=settings.LISTENING),
+        state_keys=_ring("mcp-request-state"),
+        page_bytes=settings.RESULT_PAGE_BYTES,
     )
     front = Front(
         public_url=settings.PUBLIC_URL,
@@ -615,13 +698,19 @@ def build() -> Runtime:
         body_bytes=settings.MCP_BODY_BYTES,
         session_key=_derived("mcp-session"),
     )
-    endpoint = McpEndpoint(front, agent, KeyVerifier(bridge, Remembered(watch, kept_s)), mcp_server)
+    endpoint = McpEndpoint(front, calls, bearers, mcp_server)
     return Runtime(agent, endpoint, bridge, journal, egress)
 
 
+def _ring(purpose: str) -> list[bytes]:
+    """Keys of their own for each purpose, the same in every replica: the first seals, all open."""
+    secrets = dict.fromkeys([settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS])
+    return [hmac.digest(secret.encode(), f"metaagent {purpose}".encode(), hashlib.sha256) for secret in secrets]
+
+
 def _derived(purpose: str) -> bytes:
-    """A key of its own for each purpose, the same in every replica."""
-    return hmac.new(settings.SECRET_KEY.encode(), f"metaagent {purpose}".encode(), hashlib.sha256).digest()
+    """The one key of a purpose that has no use for former ones."""
+    return _ring(purpose)[0]
 
 
 def _hosts() -> frozenset[bytes]:

@@ -24,14 +24,13 @@ from ipaddress import (
 from json import JSONDecoder, dumps
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-import aiohttp
 import httpx2
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
+import orjson
 
 from metaagent import __version__
+from providers import http1
 from providers.errors import EgressDenied, Unavailable
 
 if TYPE_CHECKING:
@@ -225,12 +224,19 @@ class RawReply:
 def encode_query(params: Mapping[str, Json]) -> str:
     """The query for `params`: None is left out, a list repeats its name, what is not text is written as JSON."""
     pairs = [
-        (name, one if isinstance(one, str) else dumps(one))
+        (name, one if isinstance(one, str) else str(one) if type(one) is int else dumps(one))
         for name, value in params.items()
         for one in (value if isinstance(value, (list, tuple)) else (value,))
         if one is not None
     ]
-    return urlencode(pairs, quote_via=quote)
+    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in pairs])
+
+
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
+
+
+def _quoted(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
 def _finite(text: str) -> float:
@@ -253,13 +259,11 @@ def decode_json(body: bytes, max_depth: int = 64) -> Json:
     Raises: `Unavailable` when it is not such JSON.
     """
     try:
-        text = body.removeprefix(codecs.BOM_UTF8).decode()
-        if "\\ud" in text or "\\uD" in text:
-            # Half a character cannot be sent on as UTF-8. Providers pass on what their users' programs crashed on.
-            text = _LONE_SURROGATE.sub(lambda found: found[1] or r"\ufffd", text)
-        value = _DECODE(text)
-    except (ValueError, RecursionError):
-        raise Unavailable("The provider gave a page instead of data.") from None
+        value = orjson.loads(body)
+    except ValueError:
+        value = _mended(body)
+    if body.count(b"[") + body.count(b"{") <= max_depth:
+        return value
     level: list[Json] = [[value]]
     for _ in range(max_depth + 1):
         level = [
@@ -271,6 +275,19 @@ def decode_json(body: bytes, max_depth: int = 64) -> Json:
         if not level:
             return value
     raise Unavailable("The provider's answer is nested too deeply.")
+
+
+def _mended(body: bytes) -> Json:
+    """Decode what orjson does not take and yet can be read: a byte order mark, half a character.
+
+    Raises: `Unavailable` when there is more wrong with it.
+    """
+    try:
+        text = body.removeprefix(codecs.BOM_UTF8).decode()
+        # Half a character cannot be sent on as UTF-8. Providers pass on what their users' programs crashed on.
+        return _DECODE(_LONE_SURROGATE.sub(lambda found: found[1] or r"\ufffd", text))
+    except (ValueError, RecursionError):
+        raise Unavailable("The provider gave a page instead of data.") from None
 
 
 # ------------------------------------------------------------------------------------------------------- the way out
@@ -289,37 +306,12 @@ async def _addresses(host: str) -> Sequence[str]:
     return [str(sockaddr[0]) for *_, sockaddr in found]
 
 
-class _Checked(AbstractResolver):
-    """Gives the connector addresses that were checked, as numbers: what it connects to is what was checked."""
-
-    def __init__(self, policy: EgressPolicy, lookup: Lookup) -> None:
-        self._policy = policy
-        self._lookup = lookup
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - the connector asks for no family
-    ) -> list[ResolveResult]:
-        addresses = [ip_address(text) for text in await self._lookup(host)]
-        if not addresses:
-            raise OSError
-        _admit(addresses, self._policy)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        pass
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    """The one context of the process: making it reads every certificate the system trusts."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
@@ -337,11 +329,14 @@ _OURS: Final = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "user-agent",
     }
 )
 """Headers that belong to the transport; a caller's are dropped."""
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _CUT: Final = "The connection to the provider broke off."
+_LARGE: Final = "The provider's answer is too large; ask for less."
+_ALWAYS: Final = f"Accept-Encoding: gzip\r\nUser-Agent: {USER_AGENT}"
 
 
 def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
@@ -355,52 +350,47 @@ def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a write once: aiohttp repeats a PUT or DELETE whose pooled connection broke."""
-    try:
-        return await send(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-        raise Unavailable(_CUT) from None
-
-
 @lru_cache(maxsize=16)
-def _timeout(limits: Limits) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=limits.connect_s, sock_read=limits.first_byte_s)
+def _bounds(limits: Limits) -> http1.Bounds:
+    return http1.Bounds(limits.connect_s, limits.first_byte_s, limits.total_s, limits.max_wire_bytes)
 
 
-async def _read(response: aiohttp.ClientResponse, limits: Limits) -> bytes:
-    """The whole body, decoded. Raises: `Unavailable` as soon as it is more than `limits` allow."""
-    match response.headers.get("Content-Encoding", "identity").lower():
+def _decoded(headers: Mapping[str, str], body: bytes, limits: Limits) -> bytes:
+    """The body without its encoding. Raises: `Unavailable`, also as soon as it is more than `limits` allow."""
+    match headers.get("content-encoding", "identity").lower():
         case "identity" | "":
-            gzip = None
+            content = body
         case "gzip" | "x-gzip":
             gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            content = gzip.decompress(body, limits.max_decoded_bytes + 1)
+            if body and not gzip.eof and len(content) <= limits.max_decoded_bytes:
+                raise Unavailable(_CUT)
         case _:
             raise Unavailable("The provider answered in an encoding it was not asked for.")
-    wire = decoded = 0
-    parts = []
-    while chunk := await response.content.readany():
-        wire += len(chunk)
-        part = chunk if gzip is None else gzip.decompress(chunk, limits.max_decoded_bytes - decoded + 1)
-        decoded += len(part)
-        if wire > limits.max_wire_bytes or decoded > limits.max_decoded_bytes:
-            raise Unavailable("The provider's answer is too large; ask for less.")
-        parts.append(part)
-    if gzip is not None and wire and not gzip.eof:
-        raise Unavailable(_CUT)
-    return b"".join(parts)
+    if len(content) > limits.max_decoded_bytes:
+        raise Unavailable(_LARGE)
+    return content
 
 
-def _lower(headers: Mapping[str, str]) -> Mapping[str, str]:
+def _lower(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Header names in lower case; a repeated header is one list (RFC 9110 5.3)."""
     lower: dict[str, str] = {}
-    for name, value in headers.items():
-        key = name.lower()
-        lower[key] = f"{lower[key]}, {value}" if key in lower else value
-    lower.pop("content-encoding", None)
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        lower[key] = f"{lower[key]}, {text}" if key in lower else text
     return lower
+
+
+def _written(method: str, target: Target, address: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    """The request as it is sent. Names and values have been checked."""
+    port = "" if target.port == _DEFAULT_PORTS[target.scheme] else f":{target.port}"
+    lines = [f"{method} {address} HTTP/1.1", f"Host: {target.host}{port}", _ALWAYS]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if not any(name.lower() == "accept" for name in headers):
+        lines.append("Accept: */*")
+    if body is not None or method not in ("GET", "HEAD", "DELETE"):
+        lines.append(f"Content-Length: {len(body or b'')}")
+    return "\r\n".join([*lines, "\r\n"]).encode("ascii") + (body or b"")
 
 
 class Egress:
@@ -410,9 +400,8 @@ class Egress:
         self, policy: EgressPolicy, *, resolver: Lookup | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
         self.policy = policy
-        self._resolver = _Checked(policy, resolver or _addresses)
-        self._tls: ssl.SSLContext | bool = tls or True  # True: the one context aiohttp made for the process
-        self._session: aiohttp.ClientSession | None = None
+        self._lookup = resolver or _addresses
+        self._pool = http1.Pool(self._resolved, lambda: tls or _tls(), per_origin=_PER_HOST, in_all=_IN_ALL)
 
     async def __aenter__(self) -> Self:
         return self
@@ -421,23 +410,17 @@ class Egress:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection. A later request opens the pool anew."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        """Close every connection. A later request opens new ones."""
+        self._pool.close()
+        await asyncio.sleep(0)  # in which the loop closes them
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    resolver=self._resolver, ssl=self._tls, limit=_IN_ALL, limit_per_host=_PER_HOST
-                ),
-                headers={"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT},
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-            )
-        return self._session
+    async def _resolved(self, host: str) -> Sequence[str]:
+        """Addresses that were checked, as numbers: what is connected to is what was checked."""
+        if host[0] == "[" or _NUMBER.fullmatch(host, host.rfind(".") + 1):  # checked with its URL
+            return [host.strip("[]")]
+        addresses = [ip_address(text) for text in await self._lookup(host)]
+        _admit(addresses, self.policy)
+        return list(map(str, addresses))
 
     async def fetch(
         self,
@@ -463,38 +446,44 @@ class Egress:
         if body is None and json is not None:
             body = dumps(json).encode()
             sent_headers["Content-Type"] = "application/json"
-        address = f"{target.origin}{target.rest or '/'}"
+        address = target.rest if target.rest[:1] == "/" else f"/{target.rest}"
         if params and (query := encode_query(params)):
             address = f"{address}{'&' if '?' in address else '?'}{query}"
         try:
-            async with (
-                asyncio.timeout(limits.total_s),
-                self._open().request(
-                    method,
-                    URL(address, encoded=True),
-                    headers=sent_headers,
-                    data=body,
-                    allow_redirects=False,
-                    timeout=_timeout(limits),
-                    middlewares=() if method in ("GET", "HEAD") else (_once,),
-                ) as response,
-            ):
-                content = await _read(response, limits)
-                sent_bytes = len(address) + len(body or b"")
-                return RawReply(response.status, _lower(response.headers), content, sent_bytes)
-        except aiohttp.ConnectionTimeoutError:
-            raise Unavailable(
-                f"The provider could not be reached within {limits.connect_s:g} seconds.", sent=False
-            ) from None
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):
-            raise Unavailable("The provider's certificate could not be verified.", sent=False) from None
-        except aiohttp.ClientConnectorError:
-            raise Unavailable("The provider could not be reached.", sent=False) from None
-        except TimeoutError as late:
-            waited = limits.first_byte_s if isinstance(late, aiohttp.SocketTimeoutError) else limits.total_s
-            raise Unavailable(f"The provider did not answer within {waited:g} seconds.") from None
-        except (aiohttp.ClientError, OSError, zlib.error):
+            answer = await self._pool.exchange(
+                (target.scheme, target.host, target.port),
+                _written(method, target, address, sent_headers, body),
+                _bounds(limits),
+                head=method == "HEAD",
+                again=method in ("GET", "HEAD"),
+            )
+            headers = _lower(answer.headers)
+            content = _decoded(headers, answer.body, limits)
+        except http1.Failed as failure:
+            raise _named(failure, limits) from None
+        except zlib.error:
             raise Unavailable(_CUT) from None
+        headers.pop("content-encoding", None)
+        return RawReply(answer.status, headers, content, len(target.origin) + len(address) + len(body or b""))
+
+
+def _named(failure: http1.Failed, limits: Limits) -> Unavailable:
+    match failure:
+        case http1.ConnectTimeout():
+            text = f"The provider could not be reached within {limits.connect_s:g} seconds."
+        case http1.Untrusted():
+            text = "The provider's certificate could not be verified."
+        case http1.NotConnected():
+            text = "The provider could not be reached."
+        case http1.Silent():
+            text = f"The provider did not answer within {limits.first_byte_s:g} seconds."
+        case http1.Late():
+            text = f"The provider did not answer within {limits.total_s:g} seconds."
+        case http1.TooLarge():
+            text = _LARGE
+        case _:
+            text = _CUT
+    return Unavailable(text, sent=failure.heard)
 
 
 # --------------------------------------------------------------------------------------------- for httpx2's users

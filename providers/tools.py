@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit
 
@@ -28,24 +29,45 @@ def path(template: str, **values: Json) -> str:
 
     Raises: `BadArguments` for an empty value or a dot segment.
     """
-    return re.sub(r"\{(\w+)\}", lambda name: _segment(name[1], str(values[name[1]])), template)
+    text, *rest = _parts(template)
+    for name, after in rest:
+        text += _segment(name, str(values[name])) + after
+    return text
+
+
+@lru_cache(maxsize=1_024)
+def _parts(template: str) -> tuple[str, *tuple[tuple[str, str], ...]]:
+    """What stands before the first name, then each name and what stands after it."""
+    first, *rest = re.split(r"\{(\w+)\}", template)
+    return first, *zip(rest[::2], rest[1::2], strict=True)
+
+
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]+")
 
 
 def _segment(name: str, value: str) -> str:
     if value in ("", ".", ".."):
         raise BadArguments(f"The {name} cannot be used in an address: give its exact name.")
-    return quote(value, safe="", errors="replace")
+    return value if _UNRESERVED.fullmatch(value) else quote(value, safe="", errors="replace")
+
+
+_LINKED = re.compile(r"[!#-'*-;=?-\[\]-_a-~]*")
+"""ASCII without white space and without what ends a link in Markdown or HTML."""
 
 
 def page_url(web_base: str, url: str) -> str | None:
     """`url` if it is a page of the provider's site or of a subdomain, else None: a citation leads nowhere else."""
+    if not _LINKED.fullmatch(url):
+        return None
     try:
-        site, page = urlsplit(web_base), urlsplit(url)
+        site = urlsplit(web_base)
+        if url.startswith(f"{site.scheme}://{site.netloc}/"):
+            return url
+        page = urlsplit(url)
     except ValueError:
         return None
     same = page.netloc == site.netloc or page.netloc.endswith(f".{site.netloc}")
-    odd = re.search(r"[^!-~]|[<>()\"`\\]", url)
-    return url if same and page.scheme == site.scheme and not odd else None
+    return url if same and page.scheme == site.scheme else None
 
 
 def given(params: Mapping[str, Json]) -> dict[str, Json]:
@@ -54,6 +76,8 @@ def given(params: Mapping[str, Json]) -> dict[str, Json]:
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
+
+_WRITTEN = (str, int, float)
 
 
 def unreadable(provider: str) -> Unavailable:
@@ -96,13 +120,15 @@ def list_at(row: Json, *keys: str) -> list[Row]:
 def text_at(row: Json, *keys: str) -> str:
     """The text or number at that place, as it came; empty when it is anything else. `clean` it before showing it."""
     found = at(row, *keys)
-    return str(found) if isinstance(found, str | int | float) and not isinstance(found, bool) else ""
+    if type(found) is str:
+        return found
+    return str(found) if isinstance(found, _WRITTEN) and not isinstance(found, bool) else ""
 
 
 def number(value: Json) -> float | None:
     """The finite number that `value` is or spells, else None."""
     try:
-        found = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+        found = float(value) if isinstance(value, _WRITTEN) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
@@ -135,8 +161,10 @@ def moment(written: str) -> datetime | None:
 def picked(row: Row, fields: Iterable[str]) -> dict[str, Json]:
     """Only `fields` of the row, in its own shape: `"a.b"` gives `{"a": {"b": …}}`; what is missing is None."""
     result: dict[str, Json] = {}
-    for field in fields:
-        *way, last = field.split(".")
+    for way, last in _ways(tuple(fields)):
+        if not way:
+            result[last] = row.get(last)
+            continue
         place = result
         for key in way:
             place = place.setdefault(key, {})
@@ -144,15 +172,20 @@ def picked(row: Row, fields: Iterable[str]) -> dict[str, Json]:
     return result
 
 
+@lru_cache(maxsize=1_024)
+def _ways(fields: tuple[str, ...]) -> Sequence[tuple[Sequence[str], str]]:
+    """Each field's place and name."""
+    return [(way, last) for *way, last in (field.split(".") for field in fields)]
+
+
 # --- words -----------------------------------------------------------------------------------------------------------
 
+_MINUTE, _MONTHS = timedelta(minutes=1), timedelta(days=60)
 _LENGTHS = ((60, "minute", 3_600), (3_600, "hour", 2 * 86_400), (86_400, "day", math.inf))
 """Seconds of each unit, its name, and the seconds from which on the next one reads better."""
 _HIDDEN = {"Cf", "Cn", "Co", "Cs"}
 _GAPS = {"Cc", "Zl", "Zp", "Zs"}
-_HARMLESS = re.compile(
-    r"(?!.*www\.)[\w(][\w .,;'()+@%&=*!?$|~^{}\"-]*(?::(?!/)[\w .,;'()+@%&=*!?$|~^{}\"-]*)*", re.IGNORECASE
-)
+_HARMLESS = re.compile(r"[\w(][\w .,;'()+@%&=*!?$|~^{}\"-]*(?::(?!/)[\w .,;'()+@%&=*!?$|~^{}\"-]*)*")
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _AUTOLINK = re.compile(r"\w[\w+.-]*:/{2,}|\bwww\.(?=\w)", re.IGNORECASE)
 _TAG = re.compile(r"<([A-Za-z/!?][^<>]*)>")
@@ -168,7 +201,9 @@ def clean(foreign: str, limit: int = 120) -> str:
     stay readable but lose their force.
     """
     line = foreign[:_LONGEST]
-    if _HARMLESS.fullmatch(line):  # as most titles are; the rest of this costs eight times as much
+    if (
+        _HARMLESS.fullmatch(line) and "www." not in line.lower()
+    ):  # as most titles are; the rest of this costs eight times as much
         return cut(" ".join(line.split()), limit)
     if not line.isprintable():
         line = _ANSI.sub("", line)
@@ -198,7 +233,7 @@ def plural(number: float, one: str, many: str | None = None) -> str:
 def length(stretch: timedelta) -> str:
     """A stretch of time in its best unit: "5 minutes", "30 hours", "3 days"."""
     seconds = abs(stretch.total_seconds())
-    size, unit = next((size, unit) for size, unit, most in _LENGTHS if seconds < most)
+    [size, unit, _] = next(filter(lambda each: seconds < each[2], _LENGTHS))
     return plural(seconds // size, unit)
 
 
@@ -206,10 +241,11 @@ def ago(then: datetime | None, now: datetime) -> str:
     """How long ago: "5 minutes ago", "3 days ago"; the date when over two months have passed, or none."""
     if then is None:
         return "at an unknown time"
-    if abs(now - then) < timedelta(minutes=1):
+    passed = now - then
+    if abs(passed) < _MINUTE:
         return "just now"
-    if timedelta() < now - then < timedelta(days=60):
-        return f"{length(now - then)} ago"
+    if _MINUTE <= passed < _MONTHS:
+        return f"{length(passed)} ago"
     return f"on {then.day} {then:%b %Y}"
 
 

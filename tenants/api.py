@@ -20,6 +20,7 @@ from tenants import keys, refusals
 from tenants import selectors as tenants
 
 BODY_BYTES = 65_536
+NOT_AN_OBJECT = "The body must be one JSON object in which each name stands once."
 _REFUSALS_PER_HOUR = 100
 """Wrong keys from one address before a pause."""
 
@@ -44,7 +45,7 @@ class ClientKeyAuthentication(BaseAuthentication):
         scheme, _, bearer = get_authorization_header(request).decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             raise exceptions.NotAuthenticated("A client key is needed: Authorization: Bearer <key>.")
-        counter = refusals.counter("api-refusals", request.META.get("REMOTE_ADDR", ""))
+        counter = refusals.counter("api-refusals", refusals.address(request))
         if refusals.many(counter, most=_REFUSALS_PER_HOUR):
             raise exceptions.Throttled(refusals.HOUR_S, "Too many wrong keys.")
         now = datetime.now(UTC)
@@ -93,12 +94,20 @@ class StrictJson(BaseParser):
         if len(body) > BODY_BYTES:
             raise TooLarge
         try:
-            found = json.loads(body, object_pairs_hook=_once, parse_constant=_refuse)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise exceptions.ParseError("The body must be one JSON object in which each name stands once.")
-        return found
+            return read_object(body)
+        except ValueError:
+            raise exceptions.ParseError(NOT_AN_OBJECT) from None
+
+
+def read_object(body: bytes) -> dict[str, object]:
+    """One JSON object in which each name stands once. Raises: ValueError."""
+    try:
+        found = json.loads(body, object_pairs_hook=_once, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError from None
+    if not isinstance(found, dict):
+        raise ValueError  # noqa: TRY004 - what is raised for every other body that is not one
+    return found
 
 
 def caller_of(request: Request) -> Caller:

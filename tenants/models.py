@@ -43,7 +43,7 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email=(username or "").strip().lower())
 
 
-class User(AbstractBaseUser, PermissionsMixin):
+class User(AbstractBaseUser, PermissionsMixin):  # type: ignore[django-manager-missing] # the toolkit's rows have no types
     """A person. What they may do in a tenant is a Membership's matter; `is_staff` is for operators only."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -63,10 +63,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     def save(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Django's signature
-        """Whoever changes a person, the admin pages too, may change their rights."""
+        """Whoever changes a person, the admin pages too, may change their rights; a log-in changes nobody's."""
         with transaction.atomic():
             super().save(*args, **kwargs)
-            standing.changed()
+            if list(kwargs.get("update_fields") or ()) != ["last_login"]:
+                standing.changed()
 
 
 class Role(models.TextChoices):

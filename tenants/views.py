@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
 from django.http import HttpRequest, HttpResponse
@@ -26,7 +27,7 @@ def login_page(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return redirect(onward) if request.user.is_authenticated else _form(request, onward)
     email = request.POST.get("email", "").strip().lower()[:254]
-    came_with = {"email": email, "address": request.META.get("REMOTE_ADDR", "")}
+    came_with = {"email": email, "address": refusals.address(request)}
     counters = [refusals.counter(f"login-failures:{kind}", value) for kind, value in came_with.items()]
     if any(refusals.many(counter, most=settings.LOGIN_FAILURES_PER_HOUR) for counter in counters):
         return _form(request, onward, "Too many attempts. Wait an hour, or ask your administrator.", email, status=429)
@@ -69,11 +70,17 @@ def server_error(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django
 
 def _onward(request: HttpRequest) -> str:
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) and wanted.startswith("/")
+    path = wanted.partition("?")[0]  # only this decides where it leads, and the check refuses long queries
+    ours = path.startswith("/") and url_has_allowed_host_and_scheme(path, allowed_hosts=None)
     return wanted if ours else settings.LOGIN_REDIRECT_URL
 
 
 def _form(request: HttpRequest, onward: str, problem: str = "", email: str = "", status: int = 200) -> HttpResponse:
-    return render(
-        request, "registration/login.html", {"next": onward, "problem": problem, "email": email}, status=status
-    )
+    letting_in = onward.startswith("/o/authorize/")
+    shown = {"next": onward, "letting_in": letting_in, "problem": problem, "email": email}
+    response = render(request, "registration/login.html", shown, status=status)
+    if letting_in:
+        # A request that cannot be granted leads from here straight back to its client.
+        leaving = ["http:", "https:", *(f"{scheme}:" for scheme in settings.NATIVE_SCHEMES)]
+        csp_update({"form-action": leaving})(lambda _: response)(request)
+    return response

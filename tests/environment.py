@@ -70,6 +70,8 @@ def _begin() -> None:
         "ASKS_PER_MINUTE_TENANT": "6000",
         "CONNECT_WAIT_S": "5",
         "LOGIN_FAILURES_PER_HOUR": "1000",
+        "CLIENT_REGISTRATIONS_PER_HOUR": "100000",
+        "CLIENT_REGISTRATIONS_PER_MINUTE": "100000",
         "BACKGROUND": "0",
     }
 

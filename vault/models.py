@@ -189,6 +189,17 @@ class Consent(models.Model):
         return f"consent {self.id} to {self.effect}"
 
 
+class UsedState(models.Model):
+    """A `requestState` that has come back, by digest: it does not count a second time."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField(db_index=True)
+    """When nobody would take it any more."""
+
+    def __str__(self) -> str:
+        return f"used state {self.pk}"
+
+
 class ConnectLink(models.Model):
     """The URL that starts connecting, by digest. It carries no authority: the page checks who opens it."""
 

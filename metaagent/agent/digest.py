@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import orjson
 from pydantic_core import to_json
 
 from metaagent.agent.types import Citation
@@ -38,7 +39,10 @@ def cite(tool: ToolSpec, result: Result) -> tuple[Citation, ...]:
 def document(tool: ToolSpec, args: Json, result: Result) -> bytes:
     """The full result as a JSON document that can be read on its own."""
     body = {"tool": tool.name, "arguments": args, "text": result.text, "data": result.data}
-    return to_json(body)
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # an integer of more than 64 bits
+        return to_json(body)
 
 
 def abilities(title: str, about: str, tools: Sequence[ToolSpec], closest: Iterable[ToolSpec]) -> str:

@@ -38,6 +38,13 @@ class Failure(Exception):
         stated = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name not in _SPOKEN}
         return {"code": self.code, "message": self.message, "retryable": self.retryable, **stated}
 
+    def outcome(self) -> dict[str, Json]:
+        """The structured content of the wire: the form of an answer, so that one schema fits both."""
+        body: dict[str, Json] = {"text": self.message, "error": self.payload()}
+        if self.telemetry_id:  # none when the arguments were refused before there was a run
+            body["telemetryId"] = self.telemetry_id
+        return body
+
 
 _SPOKEN = {"sentence", "title", "once", "question"}
 """Fields that are not stated as they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
@@ -103,6 +103,12 @@ class Shared(Protocol):
     async def store(self, key: str, value: bytes, *, ttl_s: int) -> None:
         """Keep `value` for `ttl_s` seconds, or less when there is no room."""
 
+    async def keep(self, key: str, value: bytes, *, note: bytes, notes: str, most: int, ttl_s: int) -> None:
+        """The same, and put `note` (one line) at the head of the list `notes`, which holds the `most` newest."""
+
+    async def noted(self, notes: str, most: int) -> Sequence[bytes]:
+        """That list, newest first."""
+
 
 class MeteredApi(Api, Protocol):
     """A provider's API that counts what it did."""
@@ -119,9 +125,12 @@ class MeteredApi(Api, Protocol):
 Dial: TypeAlias = Callable[[ProviderSpec, AccessToken], MeteredApi]
 """The provider's API with one account's token in it."""
 
-Progress: TypeAlias = Callable[[float, str], Awaitable[None]]
-"""Tells the client how far its ask is: a growing number and a short sentence."""
+Stamp: TypeAlias = Callable[[], Awaitable[Hashable]]
+"""Equal stamps: nobody's rights, connections or installations have changed between them."""
+
+Progress: TypeAlias = Callable[[str, float, str], Awaitable[None]]
+"""Tells the client how far its ask is: the run's id, a growing number and a short sentence."""
 
 
-async def silent(_done: float, _message: str) -> None:
+async def silent(_run_id: str, _done: float, _message: str) -> None:
     """For clients that did not ask for progress."""

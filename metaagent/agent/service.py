@@ -7,7 +7,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
@@ -27,11 +27,13 @@ from metaagent.agent.failures import (
     RateLimited,
 )
 from metaagent.agent.limits import Buckets
-from metaagent.agent.ports import Admissions, Audit, Consents, Dial, Links, Progress, Shared, Tokens, silent
+from metaagent.agent.ports import Admissions, Audit, Consents, Dial, Links, Progress, Shared, Stamp, Tokens, silent
 from metaagent.agent.router import Route, RouterIndex, Unsure, compile_tools, route
 from metaagent.agent.rows import Missed, pick_row
+from metaagent.agent.runs import Noted, Runs, State, of
 from metaagent.agent.toolbox import Toolbox, signature
 from metaagent.agent.types import (
+    RUN_URI,
     Admission,
     Answer,
     Ask,
@@ -72,6 +74,20 @@ class Ports:
     audit: Audit
     shared: Shared
     dial: Dial
+    stamp: Stamp
+
+
+@dataclass(slots=True)
+class Run:
+    """One ask being worked on."""
+
+    id: str
+    principal: Principal
+    provider_id: str
+    progress: Progress
+    toolbox: Toolbox | None = None
+    begun: bool = False
+    """Admitted and within its limits: from now on what becomes of it is kept."""
 
 
 class Agent:
@@ -82,19 +98,26 @@ class Agent:
         self._limits = limits
         self._users = Buckets(limits.per_user)
         self._tenants = Buckets(limits.per_tenant)
+        self._runs = Runs(ports.shared, limits.result_ttl_s, limits.deadline_s)
         self._working = 0
+        self._left: set[asyncio.Task[None]] = set()
+        """What is finished for clients that have gone."""
 
     async def exports(self, principal: Principal) -> list[Export]:
         """The tools this principal sees, in the order of their names."""
         admissions = await self._ports.admissions.exports(principal)
         if not all(map(gate.visible, admissions)):
             admissions = await self._ports.admissions.exports(principal, fresh=True)
-        seen = [a.provider for a in admissions if gate.visible(a)]
-        return [Export(p.id, p.title, p.about) for p in sorted(seen, key=lambda p: p.id)]
+        return sorted((_export(a) for a in admissions if gate.visible(a)), key=lambda e: e.provider_id)
 
-    async def sees(self, principal: Principal, provider_id: str) -> bool:
-        """Whether this principal is shown the provider's tool."""
-        return await self._visible(principal, provider_id) is not None
+    async def shown(self, principal: Principal, provider_id: str) -> Export | None:
+        """The provider's tool, when this principal is shown it."""
+        admission = await self._visible(principal, provider_id)
+        return _export(admission) if admission else None
+
+    async def stamp(self) -> Hashable:
+        """Equal stamps: `exports` gives everybody the same between them."""
+        return await self._ports.stamp()
 
     async def connected(self, principal: Principal, provider_id: str, scopes: frozenset[str] = frozenset()) -> bool:
         """Whether an ask would find a usable connection now, one that allows `scopes`."""
@@ -103,22 +126,26 @@ class Agent:
 
     async def ask(self, principal: Principal, provider_id: str, ask: Ask, progress: Progress = silent) -> Answer:
         """Answer one ask. Raises: Failure, and nothing else but cancellation."""
-        run_id = new_run_id()
+        run = Run(new_run_id(), principal, provider_id, progress)
         if self._working >= self._limits.at_once:
             raise Overloaded
         self._working += 1
         try:
             async with asyncio.timeout(self._limits.deadline_s):
-                return await self._ask(principal, provider_id, ask, progress, run_id)
+                answer = await self._ask(run, ask)
+            await self._keep(run, State.ANSWERED, answer.payload(), answer.stored)
         except Failure as failure:
-            raise await self._denied(principal, provider_id, run_id, failure) from None
+            raise await self._denied(run, failure) from None
         except TimeoutError:
-            sentence = f"The provider took longer than {self._limits.deadline_s:g} s. Ask for less, or try again."
-            slow = ProviderUnavailable(provider_id, sentence)
-            raise await self._denied(principal, provider_id, run_id, slow) from None
+            raise await self._denied(run, self._late(run, ask)) from None
+        except asyncio.CancelledError:
+            self._leave(run, ask)
+            raise
         except Exception:
-            log.exception("ask failed, telemetryId %s", run_id)
-            raise await self._denied(principal, provider_id, run_id, Internal()) from None
+            log.exception("ask failed, telemetryId %s", run.id)
+            raise await self._denied(run, Internal()) from None
+        else:
+            return answer
         finally:
             self._working -= 1
 
@@ -130,27 +157,43 @@ class Agent:
         """The full result behind an answer, for the principal it was made for; None for everyone else."""
         return await self._ports.shared.load(_result_key(principal, result_id))
 
-    async def _ask(self, principal: Principal, provider_id: str, ask: Ask, progress: Progress, run_id: str) -> Answer:
+    async def read_run(self, principal: Principal, run_id: str) -> bytes | None:
+        """What became of a run, as a JSON document, for the principal that asked; None for everyone else."""
+        return await self._runs.read(principal, run_id)
+
+    async def recent(self, principal: Principal) -> list[Noted]:
+        """This principal's newest runs."""
+        return await self._runs.recent(principal)
+
+    async def aclose(self) -> None:
+        """Wait for what was begun for clients that have gone."""
+        while self._left:
+            await asyncio.wait(self._left)
+
+    async def _ask(self, run: Run, ask: Ask) -> Answer:
+        principal, provider_id = run.principal, run.provider_id
         sticky = await self._sticky(principal, provider_id, ask)
         admission, chosen = await self._admitted(principal, provider_id, ask, sticky, fresh=False)
         self._limit(principal, admission)
+        await self._begin(run)
         if isinstance(chosen, Failure):
             admission, chosen = await self._admitted(principal, provider_id, ask, sticky, fresh=True)
         if isinstance(chosen, Failure):
             meant = gate.meant(admission, account_id=ask.account_id, sticky=sticky)
             raise await self._with_link(principal, admission, meant, ask, chosen)
-        toolbox = Toolbox(
+        toolbox = run.toolbox = Toolbox(
             principal=principal,
             admission=admission,
             connection=chosen,
-            run_id=run_id,
-            taken=await self._taken(principal, admission, chosen, ask, run_id),
+            run_id=run.id,
+            taken=await self._taken(principal, admission, chosen, ask, run.id),
             admissions=self._ports.admissions,
             tokens=self._ports.tokens,
             audit=self._ports.audit,
             dial=self._ports.dial,
-            progress=progress,
+            progress=run.progress,
             most_calls=self._limits.calls_per_ask,
+            write_s=self._limits.deadline_s,
         )
         try:
             answer = await self._work(toolbox, ask)
@@ -276,16 +319,78 @@ class Agent:
             )
         return failure
 
-    async def _denied(self, principal: Principal, provider_id: str, run_id: str, failure: Failure) -> Failure:
+    async def _denied(self, run: Run, failure: Failure) -> Failure:
         """The failure with its telemetry id, recorded."""
-        failure.telemetry_id = run_id
+        failure.telemetry_id = run.id
         try:
             await self._ports.audit.outcome(
-                Fact("ask.denied", principal, run_id, provider_id, detail={"code": failure.code})
+                Fact("ask.denied", run.principal, run.id, run.provider_id, detail={"code": failure.code})
             )
         except Exception:
-            log.exception("a denial could not be recorded, telemetryId %s", run_id)
+            log.exception("a denial could not be recorded, telemetryId %s", run.id)
+        await self._keep(run, State.FAILED, failure.outcome())
         return failure
+
+    async def _begin(self, run: Run) -> None:
+        run.begun = True
+        if run.progress is not silent:
+            await self._keep(run, State.RUNNING)
+            await run.progress(run.id, 0, f"Started. If this connection is lost, read {RUN_URI}{run.id}")
+
+    async def _keep(
+        self, run: Run, state: State, result: Mapping[str, Json] | None = None, stored: StoredLink | None = None
+    ) -> None:
+        """Losing what is kept is harmless: it never ends an ask."""
+        if not run.begun:
+            return
+        try:
+            await self._runs.keep(run.principal, run.id, run.provider_id, state, result, stored)
+        except Exception:
+            log.exception("a run could not be kept, telemetryId %s", run.id)
+
+    def _late(self, run: Run, ask: Ask) -> Failure:
+        """The deadline has passed; a write that was begun goes on."""
+        limit = f"{self._limits.deadline_s:g} s"
+        sentence = f"The provider took longer than {limit}. Ask for less, or try again."
+        if (write := run.toolbox and run.toolbox.write) and not write.result.done():
+            self._leave(run, ask)
+            sentence = f"{write.tool.name} takes longer than {limit}. Read {RUN_URI}{run.id} before trying again."
+        return ProviderUnavailable(run.provider_id, sentence)
+
+    def _leave(self, run: Run, ask: Ask) -> None:
+        """Nobody waits for this run any more: reads have stopped, a write that was begun goes on."""
+        task = asyncio.create_task(self._left_behind(run, ask))
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
+
+    async def _left_behind(self, run: Run, ask: Ask) -> None:
+        """Keep what became of a run that nobody waits for."""
+        write = run.toolbox and run.toolbox.write
+        if not run.toolbox or not write:
+            gone = "The client went away before the answer. Nothing was changed. Ask again."
+            return await self._keep(run, State.CANCELLED, {"text": gone, "telemetryId": run.id})
+        self._working += 1
+        try:
+            result = await write.result
+            answer = await self._digested(run.toolbox, ask, "tool", write.tool, write.args, result)
+            await self._keep(run, State.ANSWERED, answer.payload(), answer.stored)
+        except Failure as failure:
+            toolbox = run.toolbox
+            await self._denied(
+                run, await self._with_link(run.principal, toolbox.admission, toolbox.connection, ask, failure)
+            )
+        except TimeoutError:
+            sentence = f"{write.tool.name} did not end in time; what came of it is not known. Look before trying again."
+            await self._denied(run, ProviderUnavailable(run.provider_id, sentence))
+        except Exception:
+            log.exception("a write failed that nobody waits for, telemetryId %s", run.id)
+            await self._denied(run, Internal())
+        finally:
+            self._working -= 1
+
+
+def _export(admission: Admission) -> Export:
+    return Export(admission.provider.id, admission.provider.title, admission.provider.about)
 
 
 def _named(admission: Admission, ask: Ask) -> ToolSpec:
@@ -336,7 +441,7 @@ def _index(tools: tuple[ToolSpec, ...], names: tuple[str, ...]) -> RouterIndex:
 
 def _result_key(principal: Principal, result_id: str) -> str:
     """Bound to the principal: with another one's id in hand there is nothing under this key."""
-    return f"result:{principal.tenant_id.hex}:{principal.user_id.hex}:{result_id}"
+    return f"result:{of(principal)}:{result_id}"
 
 
 def _sticky_key(principal: Principal, provider_id: str, conversation: str) -> str:

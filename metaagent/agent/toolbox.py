@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
@@ -45,6 +46,15 @@ class Spent:
     bytes_in: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A call that changes something at the provider. It is carried out to its end even when nobody waits for it."""
+
+    tool: ToolSpec
+    args: Mapping[str, Json]
+    result: asyncio.Task[Result]
+
+
 @dataclass(slots=True)
 class Toolbox:
     """The tools of one run, acting as one account."""
@@ -61,10 +71,17 @@ class Toolbox:
     dial: Dial
     progress: Progress
     most_calls: int
+    write_s: float
+    """How long a write may take, whoever still waits for it."""
     spent: Spent = field(default_factory=Spent)
+    write: Write | None = None
+    """The last one that was begun."""
 
     async def call(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
-        """Run one tool with the caller's own rights. Raises: Failure."""
+        """Run one tool with the caller's own rights. Raises: Failure, TimeoutError.
+
+        A caller that is cancelled ends a read at once; a write goes on, and its outcome is recorded.
+        """
         check_arguments(tool, args)
         if missed := gate.allowed(tool, self.connection, self.admission):
             raise missed
@@ -72,7 +89,7 @@ class Toolbox:
         if self.spent.tool_calls >= self.most_calls:
             raise AskInvalid("This question needs more steps than one ask may take. Ask for less at once.")
         self.spent.tool_calls += 1
-        await self.progress(self.spent.tool_calls, f"Asking {self.admission.provider.title}: {tool.name}")
+        await self.progress(self.run_id, self.spent.tool_calls, f"Asking {self.admission.provider.title}: {tool.name}")
         fact = Fact(
             "tool.intent",
             self.principal,
@@ -84,10 +101,20 @@ class Toolbox:
             detail={"effect": tool.effect.value},
         )
         intent = await self.audit.intent(fact)
+        if tool.effect is Effect.READ:
+            return await self._recorded(tool, args, fact, intent)
+        self.write = Write(tool, args, asyncio.create_task(self._recorded(tool, args, fact, intent)))
+        return await asyncio.shield(self.write.result)
+
+    async def _recorded(self, tool: ToolSpec, args: Mapping[str, Json], fact: Fact, intent: Intent) -> Result:
         began = time.perf_counter()
         before = self.spent.requests, self.spent.bytes_in
         try:
-            result = await self._invoke(tool, args)
+            if tool.effect is Effect.READ:
+                result = await self._invoke(tool, args)
+            else:
+                async with asyncio.timeout(self.write_s):
+                    result = await self._invoke(tool, args)
         except BaseException as error:
             # Cancellation too: whatever ended the call, its intent gets an outcome.
             await self._outcome(fact, "tool.failed", intent, began, before, code=_code(error))
@@ -156,7 +183,18 @@ class Toolbox:
             "bytes_in": self.spent.bytes_in - before[1],
             **detail,
         }
-        await self.audit.outcome(replace(fact, kind=kind, intent=intent, detail=stated))
+        await self.audit.outcome(
+            Fact(
+                kind,
+                fact.principal,
+                fact.run_id,
+                fact.provider_id,
+                fact.connection_id,
+                fact.tool,
+                intent=intent,
+                detail=stated,
+            )
+        )
 
     def _failure(self, tool: ToolSpec, error: ToolError) -> Failure:
         """How a tool's failure leaves when nothing else can be tried."""
@@ -249,4 +287,8 @@ def _say(keyword: object, value: object, message: str) -> str:
 
 
 def _code(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    if isinstance(error, TimeoutError):
+        return "deadline"
     return getattr(error, "code", None) or type(error).__name__

@@ -12,6 +12,12 @@ from uuid import UUID
 
 from providers.spec import ConsentPolicy, Effect, Exposure, Json, ProviderSpec
 
+JsonObject = dict[str, Any]
+
+RESULT_URI = "metaagent://results/"
+RUN_URI = "metaagent://runs/"
+"""Before the id of a full result, and of a run."""
+
 
 class Mode(StrEnum):
     """How an Ask is worked: the cheapest sure way, one named tool without a model, or a model."""
@@ -57,6 +63,11 @@ class Citation:
     url: str | None = None
     ref: str | None = None
 
+    def payload(self) -> dict[str, str]:
+        """As it is on the wire, without what is not known."""
+        stated = {"title": self.title, "url": self.url, "tool": self.tool, "ref": self.ref}
+        return {name: value for name, value in stated.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class StoredLink:
@@ -69,7 +80,7 @@ class StoredLink:
     @property
     def uri(self) -> str:
         """Its address as an MCP resource."""
-        return f"metaagent://results/{self.id}"
+        return f"{RESULT_URI}{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,23 @@ class Answer:
     degraded: bool = False
     usage: Mapping[str, int] = field(default_factory=dict)
     stored: StoredLink | None = None
+
+    def payload(self) -> JsonObject:
+        """The structured content of the wire."""
+        body: JsonObject = {
+            "text": self.text,
+            "citations": [citation.payload() for citation in self.citations],
+            "telemetryId": self.telemetry_id,
+            "mode": self.mode,
+            "usage": dict(self.usage),
+        }
+        if self.account_id:
+            body["accountId"] = self.account_id
+        if self.conversation:
+            body["conversation"] = self.conversation
+        if self.degraded:
+            body["degraded"] = True
+        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +203,6 @@ class Fact:
     arguments: Mapping[str, Json] | None = None
     intent: Intent | None = None
     detail: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-
-
-JsonObject = dict[str, Any]
 
 
 def new_run_id() -> str:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
-from metaagent.agent.service import Agent
 from metaagent.agent.types import Principal
-from metaagent.endpoint import legacy
-from metaagent.endpoint.auth import Verifier, bearer_in, challenge, resource_metadata
-from metaagent.endpoint.server import Call
+from metaagent.endpoint import direct, legacy
+from metaagent.endpoint.auth import SCOPE, Verifier, bearer_in, challenge, resource_metadata
+from metaagent.endpoint.calls import Call, Calls
+from metaagent.endpoint.gone import Gone, unless_gone
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 PATH = re.compile(r"/mcp/([a-z0-9-]{1,40})(?:/([a-z0-9_]{1,32}))?")
 _SESSION = b"mcp-session-id"
+_NO_STORE = (b"cache-control", b"no-store")
+_ONCE = (b"host", b"origin", b"authorization")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,14 @@ class TooLarge(Exception):
 class McpEndpoint:
     """The ASGI application behind `/mcp/{tenant}[/{provider}]`."""
 
-    def __init__(self, front: Front, agent: Agent, verifier: Verifier, server: Server[Any]) -> None:
+    def __init__(self, front: Front, calls: Calls, verifier: Verifier, server: Server[Any]) -> None:
+        self.direct = True
+        """Whether plain calls take the short way."""
+        self._tells = server.get_request_handler("logging/setLevel") is not None
+        """Whether the server may say something before it answers, though nobody asked for progress."""
         self._front = front
-        self._agent = agent
+        self._calls = calls
+        self._agent = calls.agent
         self._verifier = verifier
         # JSON unless progress was asked for: a stream costs twice as much (measured).
         self._plain = _Manager(server, json_response=True)
@@ -65,7 +73,9 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        # uvicorn leaves blanks around values (RFC 9110 §5.5).
+        scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        headers = _read_once(scope["headers"])
         if headers.get(b"host") not in self._front.hosts:
             return await _error(send, 421, "This server does not answer to that host name.")
         origin = headers.get(b"origin")
@@ -82,19 +92,25 @@ class McpEndpoint:
         found = PATH.fullmatch(path)
         bearer = bearer_in(headers.get(b"authorization"))
         try:
-            principal = await self._verifier.principal(bearer) if bearer else None
-            served = principal is not None and found is not None and await self._serves(principal, found[1], found[2])
+            presented = await self._verifier.presented(bearer) if bearer else None
+            if presented and not presented.meant_for(f"{self._front.public_url}{path}"):
+                presented = None
+            call = await self._call(presented.principal, found) if presented and found else None
         except Exception:
             log.exception("a request could not be checked")
             sentence = "Who you are cannot be checked right now. Try again in a few seconds."
             return await _error(send, 503, sentence, [(b"retry-after", b"2")])
-        if principal is None:
-            presented = b"authorization" in headers
-            value = challenge(self._front.public_url, path if found else "/mcp", presented=presented)
-            sentence = "This access key is not valid." if presented else "An access key or token is needed."
+        if presented is None:
+            sent = b"authorization" in headers
+            value = challenge(self._front.public_url, path if found else "/mcp", "invalid_token" if sent else "")
+            sentence = "This token is not valid here." if sent else "An access key or token is needed."
             return await _error(send, 401, sentence, [(b"www-authenticate", value.encode())])
-        if found is None or not served:
+        if call is None:
             return await _error(send, 404, "There is nothing here.")
+        if SCOPE not in presented.scopes:
+            value = challenge(self._front.public_url, path, "insufficient_scope")
+            sentence = "This token was given for less. Ask the person for more."
+            return await _error(send, 403, sentence, [(b"www-authenticate", value.encode())])
         if scope["method"] != "POST":
             # Nothing is ever pushed, and a signed session id cannot be ended: both answers are honest.
             return await _error(send, 405, "Send a POST.", [(b"allow", b"POST")])
@@ -104,10 +120,15 @@ class McpEndpoint:
             return None
         except TooLarge:
             return await _error(send, 413, f"The request is larger than {self._front.body_bytes} bytes.")
-        return await self._serve(scope, headers, _replay(body, receive), send, body, Call(principal, found[2], None))
+        return await self._serve(scope, headers, receive, send, body, call)
 
-    async def _serves(self, principal: Principal, tenant: str, provider: str | None) -> bool:
-        return tenant == principal.tenant and (provider is None or await self._agent.sees(principal, provider))
+    async def _call(self, principal: Principal, found: re.Match[str]) -> Call | None:
+        """Who asks where, or None when there is no such endpoint for this principal."""
+        tenant, provider = found[1], found[2]
+        if tenant != principal.tenant:
+            return None
+        export = await self._agent.shown(principal, provider) if provider else None
+        return Call(principal, export, None) if export or not provider else None
 
     async def _serve(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, body: bytes, call: Call
@@ -116,16 +137,39 @@ class McpEndpoint:
         if not version or version in HANDSHAKE_PROTOCOL_VERSIONS:
             key, path = self._front.session_key, scope["path"]
             if _SESSION in headers:
-                said = legacy.read(key, call.principal, path, headers[_SESSION].decode("latin-1"))
+                session = headers[_SESSION].decode("latin-1")
+                said = legacy.read(key, call.principal, path, session)
                 if said is None:
                     return await _error(send, 404, "Session not found")
-                call = Call(call.principal, call.provider, bool(said.get("url")))
+                call = replace(call, url_elicitation=bool(said.get("url")), session=session)
             elif (capabilities := _initializing(body)) is not None:
                 session_id = legacy.mint(key, call.principal, path, capabilities)
                 send = _with_headers(send, [(_SESSION, session_id.encode())])
-        manager = self._streaming if b'"progressToken"' in body else self._plain
-        served = await manager.ready()
-        return await served.handle_request({**scope, Call.SCOPE_KEY: call}, receive, send)
+        plain = None
+        if self.direct and len(headers) == len(scope["headers"]):  # else one is there twice
+            plain = direct.plain(version, headers, body, call)
+        if plain is not None:
+            try:
+                outcome = await unless_gone(
+                    receive, self._calls.outcome(call, plain.id, plain.name, plain.arguments, plain.form)
+                )
+            except Gone:
+                return None
+            written = plain.answer(outcome, call.server_info) if isinstance(outcome, dict) else None
+            if written is not None:
+                return await _answer(send, 200, written, [_NO_STORE])
+            call = replace(call, outcome=outcome)  # the SDK says it
+        scope = {**scope, Call.SCOPE_KEY: call}
+        send = _with_headers(send, [_NO_STORE])
+        if self._tells or b'"progressToken"' in body:
+            served = await self._streaming.ready()
+            return await served.handle_request(scope, _replay(body, receive), send)
+        served = await self._plain.ready()
+        answer = _Begun(send)
+        work = served.handle_request(scope, _replay(body, receive), answer)
+        with contextlib.suppress(Gone):
+            await unless_gone(receive, work, answering=lambda: answer.begun)
+        return None
 
     async def aclose(self) -> None:
         """End both managers."""
@@ -178,6 +222,15 @@ async def metadata(scope: Scope, _receive: Receive, send: Send, *, public_url: s
     return await _answer(send, 200, body, [(b"cache-control", b"public, max-age=300"), *cors])
 
 
+def _read_once(headers: Headers) -> dict[bytes, bytes]:
+    """The headers by name. One that decides who is let in counts as empty when it is there twice: which would count?"""
+    found = dict(headers)
+    if len(found) != len(headers):
+        names = [name for name, _ in headers]
+        found.update({name: b"" for name in _ONCE if names.count(name) > 1})
+    return found
+
+
 def _initializing(body: bytes) -> dict[str, Any] | None:
     """The capabilities in an `initialize` request, or None for any other body."""
     if b'"initialize"' not in body:
@@ -198,17 +251,17 @@ async def _read(receive: Receive, headers: dict[bytes, bytes], most: int) -> byt
     if length.isdigit() and int(length) > most:
         raise TooLarge
     message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
+    pieces = [message.get("body", b"")]
+    size = len(pieces[0])
+    while message.get("more_body") and size <= most:
         message = await receive()
-        body += message.get("body", b"")
-        if len(body) > most:
-            raise TooLarge
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
     if message["type"] == "http.disconnect":
         raise Disconnected
-    if len(body) > most:
+    if size > most:
         raise TooLarge
-    return body
+    return b"".join(pieces)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -247,9 +300,12 @@ def _with_cors(send: Send, origin: bytes) -> Send:
 
 
 def _with_headers(send: Send, extra: Headers) -> Send:
+    names = {name for name, _ in extra}
+
     async def stamped(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", []), *extra]}
+            kept = [header for header in message.get("headers", []) if header[0].lower() not in names]
+            message = {**message, "headers": [*kept, *extra]}
         await send(message)
 
     return stamped
@@ -258,7 +314,19 @@ def _with_headers(send: Send, extra: Headers) -> Send:
 async def _error(send: Send, status: int, sentence: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """An error before there is a JSON-RPC request to answer."""
     body = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": sentence}}
-    await _answer(send, status, json.dumps(body).encode(), [(b"cache-control", b"no-store"), *headers])
+    await _answer(send, status, json.dumps(body).encode(), [_NO_STORE, *headers])
+
+
+class _Begun:
+    """Sends, and knows whether the answer has been begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        self.begun = True
+        await self._send(message)
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from metaagent.agent.types import Principal
@@ -9,11 +10,25 @@ from metaagent.agent.types import Principal
 SCOPE = "mcp"
 
 
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """Who a bearer speaks for, and what for."""
+
+    principal: Principal
+    resource: str | None = None
+    """The URL of the one endpoint it was issued for (RFC 8707); None for a client key, which is good for its tenant."""
+    scopes: frozenset[str] = frozenset({SCOPE})
+
+    def meant_for(self, url: str) -> bool:
+        """Whether it may be used at this endpoint: exactly the one it was issued for."""
+        return self.resource is None or self.resource == url
+
+
 class Verifier(Protocol):
     """Knows who a bearer speaks for at this moment."""
 
-    async def principal(self, bearer: str) -> Principal | None:
-        """The live principal, or None for a bearer that is unknown, expired, revoked or another server's."""
+    async def presented(self, bearer: str) -> Presented | None:
+        """Whom it speaks for, or None for a bearer that is unknown, expired, revoked or another server's."""
 
 
 def bearer_in(header: bytes | None) -> str | None:
@@ -29,9 +44,9 @@ def metadata_url(public_url: str, path: str) -> str:
     return f"{public_url}/.well-known/oauth-protected-resource{path}"
 
 
-def challenge(public_url: str, path: str, *, presented: bool) -> str:
-    """The `WWW-Authenticate` value of a 401 (RFC 9728 §5.1, RFC 6750 §3)."""
-    error = ', error="invalid_token"' if presented else ""
+def challenge(public_url: str, path: str, error: str = "") -> str:
+    """The `WWW-Authenticate` value of a 401 or 403 (RFC 9728 §5.1, RFC 6750 §3); `error` is one of RFC 6750 §3.1."""
+    error = f', error="{error}"' if error else ""
     return f'Bearer resource_metadata="{metadata_url(public_url, path)}", scope="{SCOPE}"{error}'
 
 

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,10 +20,10 @@ _MOST = 4_096
 
 
 def mint(key: bytes, principal: Principal, path: str, capabilities: Mapping[str, Any]) -> str:
-    """A session id that says what the client can do as far as we use it, bound to principal and endpoint."""
+    """A session id like no other that says what the client can do, bound to principal and endpoint."""
     elicitation = capabilities.get("elicitation")
     url = isinstance(elicitation, Mapping) and elicitation.get("url") is not None
-    payload = json.dumps({"url": url}, separators=(",", ":")).encode()
+    payload = json.dumps({"url": url, "id": secrets.token_urlsafe(9)}, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_mac(key, principal, path, payload) + payload).decode().rstrip("=")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Any
+from typing import Any, TypeAlias
 
 from mcp import types
 from mcp.shared.exceptions import MCPError
 
 from metaagent.agent.failures import Failure, Invitation
-from metaagent.agent.types import Answer, Citation
+from metaagent.agent.types import Answer
 
 URL_ELICITATION_REQUIRED = -32042
 """2025-11-25 only; the revision after retired the number."""
@@ -18,42 +18,30 @@ OPEN = "open"
 """The key of our one input request."""
 
 
-def answer_result(answer: Answer) -> types.CallToolResult:
+Body: TypeAlias = dict[str, Any]
+"""A tool's result as it is on the wire, in the order of the protocol's schema."""
+
+
+def answer(answer: Answer) -> Body:
     """Text, the full result as a link, and the same facts as structured content."""
-    content: list[types.ContentBlock] = [types.TextContent(type="text", text=answer.text)]
+    content: list[Body] = [{"text": answer.text, "type": "text"}]
     if answer.stored:
         content.append(
-            types.ResourceLink(
-                type="resource_link",
-                uri=answer.stored.uri,
-                name="full result",
-                mime_type="application/json",
-                size=answer.stored.size,
-            )
+            {
+                "mimeType": "application/json",
+                "name": "full result",
+                "size": answer.stored.size,
+                "type": "resource_link",
+                "uri": answer.stored.uri,
+            }
         )
-    body: dict[str, Any] = {
-        "text": answer.text,
-        "citations": [_citation(c) for c in answer.citations],
-        "telemetryId": answer.telemetry_id,
-        "mode": answer.mode,
-        "usage": dict(answer.usage),
-    }
-    if answer.account_id:
-        body["accountId"] = answer.account_id
-    if answer.conversation:
-        body["conversation"] = answer.conversation
-    if answer.degraded:
-        body["degraded"] = True
-    return types.CallToolResult(content=content, structured_content=body)
+    return {"content": content, "isError": False, "structuredContent": answer.payload()}
 
 
-def failure_result(failure: Failure) -> types.CallToolResult:
+def failure(failure: Failure) -> Body:
     """The form every client understands: an error result with the facts in text and structured content."""
-    body: dict[str, Any] = {"text": failure.message, "error": failure.payload()}
-    if failure.telemetry_id:  # none when the arguments were refused before there was a run
-        body["telemetryId"] = failure.telemetry_id
-    text = types.TextContent(type="text", text=failure.message)
-    return types.CallToolResult(content=[text], structured_content=body, is_error=True)
+    text = {"text": failure.message, "type": "text"}
+    return {"content": [text], "isError": True, "structuredContent": failure.outcome()}
 
 
 def invitation_result(invitation: Invitation, state: dict[str, Any]) -> types.InputRequiredResult:
@@ -85,8 +73,3 @@ def invitation_error(invitation: Invitation) -> MCPError:
 def _invite(invitation: Invitation) -> str:
     """For a dialog that shows the URL itself."""
     return f"{invitation.lead} Open this page to continue."
-
-
-def _citation(citation: Citation) -> dict[str, str]:
-    stated = {"title": citation.title, "url": citation.url, "tool": citation.tool, "ref": citation.ref}
-    return {name: value for name, value in stated.items() if value is not None}

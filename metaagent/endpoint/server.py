@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
-from uuid import UUID
+from typing import Any
 
 from mcp import types
 from mcp.server import Server, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from metaagent import __version__
-from metaagent.agent.failures import CapabilityMiss, ExportHidden, Failure, Invitation, NeedsConsent
 from metaagent.agent.ports import Progress, silent
 from metaagent.agent.service import Agent
-from metaagent.agent.types import Export, Principal
-from metaagent.endpoint import render, tools
+from metaagent.agent.types import RUN_URI, Export
+from metaagent.endpoint import identity, render, tools
+from metaagent.endpoint.calls import Call, Calls, Form, Retry
+from metaagent.endpoint.listen import Listening
+from metaagent.endpoint.resources import Resources
 
-NAME = "metaagent"
-_POLL_S = 0.25
-_URL_ELICITATION_ERROR_VERSION = "2025-11-25"
-_RESULT_URI = "metaagent://results/"
+_LISTED_MS = 10_000
+"""How long a client may keep a list of tools it does not listen to."""
+_TITLES_SINCE = "2025-06-18"
 
 Context = ServerRequestContext[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What the front found out about this request before the SDK saw it."""
-
-    principal: Principal
-    provider: str | None
-    """The endpoint's provider, or None on a tenant's endpoint."""
-    url_elicitation: bool | None
-    """What a handshake-era client declared, read from its session id; None in the modern era."""
-
-    SCOPE_KEY = "metaagent.call"
 
 
 def _call(ctx: Context) -> Call:
@@ -51,136 +36,162 @@ def _call(ctx: Context) -> Call:
     return call
 
 
-def build(
-    agent: Agent, *, state_keys: Sequence[bytes], defaults: tools.AskDefaults, connect_wait_s: float
-) -> Server[Any]:
+def build(calls: Calls, listening: Listening, *, state_keys: Sequence[bytes], page_bytes: int) -> Server[Any]:
     """The server all endpoints share; who asks and where comes with each request."""
-    handlers = _Handlers(agent, defaults, connect_wait_s)
+    handlers = _Handlers(calls.agent, calls, listening, Resources(calls.agent, page_bytes))
     server: Server[Any] = Server(
-        NAME,
+        identity.NAME,
         version=__version__,
-        instructions="One tool per provider. Ask in plain words; open the links it gives you, then ask again.",
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
         on_list_resources=handlers.list_resources,
+        on_list_resource_templates=handlers.list_templates,
         on_read_resource=handlers.read_resource,
+        on_completion=handlers.complete,
+        on_subscriptions_listen=handlers.listen,
         get_tool_input_schema=tools.headers_schema,
     )
+    handlers.register(server)
     # What the SDK puts there is its tracing, which costs each call and reports to nobody until telemetry is set up.
     server.middleware.clear()
     security = RequestStateSecurity(keys=list(state_keys), ttl=600, bind_principal=_bound_principal)
-    server.middleware.append(RequestStateBoundary(security, default_audience=NAME))
+    server.middleware += [handlers.identify, RequestStateBoundary(security, default_audience=identity.NAME)]
     return server
 
 
 def _bound_principal(ctx: Context) -> str:
-    who = _call(ctx).principal
-    return f"{who.tenant_id.hex}|{who.user_id.hex}|{who.client}"
+    """Whom and which endpoint a state is for."""
+    call = _call(ctx)
+    return f"{call.principal.tenant_id.hex}|{call.principal.user_id.hex}|{call.principal.client}|{call.provider or ''}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Handlers:
     agent: Agent
-    defaults: tools.AskDefaults
-    connect_wait_s: float
+    calls: Calls
+    listening: Listening
+    resources: Resources
+
+    async def _exports(self, call: Call) -> list[Export]:
+        exports = await self.agent.exports(call.principal)
+        return [e for e in exports if call.provider in {None, e.provider_id}]
+
+    async def identify(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """One server object serves all endpoints: each result says which of them it is from."""
+        result = await call_next(ctx)
+        if not isinstance(result, dict):
+            return result
+        call = _call(ctx)
+        if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            return {**result, "_meta": {**(result.get("_meta") or {}), identity.STAMP: call.server_info}}
+        if ctx.method == "initialize":
+            titled = result["protocolVersion"] >= _TITLES_SINCE
+            info = {name: value for name, value in call.server_info.items() if titled or name != "title"}
+            return {**result, "serverInfo": info, "instructions": identity.instructions(await self._exports(call))}
+        return result
+
+    def register(self, server: Server[Any]) -> None:
+        """What the SDK would do otherwise. Of all that could be listened to, the list of tools is what is served."""
+
+        async def discover(ctx: Context, _params: types.RequestParams) -> types.DiscoverResult:
+            capabilities = server.get_capabilities(protocol_version=ctx.protocol_version)
+            capabilities.resources = types.ResourcesCapability(subscribe=False, list_changed=False)
+            return types.DiscoverResult(
+                supported_versions=list(MODERN_PROTOCOL_VERSIONS),
+                capabilities=capabilities,
+                instructions=identity.instructions(await self._exports(_call(ctx))),
+                ttl_ms=_LISTED_MS,
+                cache_scope="private",
+            )
+
+        server.add_request_handler("server/discover", types.RequestParams, discover)
+        server.add_notification_handler("notifications/cancelled", types.CancelledNotificationParams, self.cancel)
+
+    async def cancel(self, ctx: Context, params: types.CancelledNotificationParams) -> None:
+        """A client gave up on a call it made in another request."""
+        session = _call(ctx).session
+        if session is not None and params.request_id is not None:
+            self.calls.underway.cancel((session, params.request_id))
 
     async def list_tools(self, ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        listed = [tools.tool(e) for e in await self._exports(_call(ctx))]
+        return types.ListToolsResult(tools=listed, ttl_ms=_LISTED_MS, cache_scope="private")
+
+    async def listen(
+        self, ctx: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
         call = _call(ctx)
-        exports: list[Export] = await self.agent.exports(call.principal)
-        listed = [tools.tool(e) for e in exports if call.provider in {None, e.provider_id}]
-        return types.ListToolsResult(tools=listed, ttl_ms=60_000, cache_scope="private")
+        return await self.listening.serve(ctx, params, call.principal, call.provider)
 
     async def call_tool(
         self, ctx: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         call = _call(ctx)
-        provider = params.name.removeprefix(tools.PREFIX)
-        if not params.name.startswith(tools.PREFIX) or call.provider not in {None, provider}:
-            _unknown_tool(params.name)
-        try:
-            ask = tools.ask_from(params.arguments, self.defaults)
-            asked = await self._wait(call, provider, params) if params.input_responses else []
-            return render.answer_result(await self.agent.ask(call.principal, provider, ask, _progress(ctx)))
-        except ExportHidden:
-            _unknown_tool(params.name)
-        except Invitation as invitation:
-            return self._invite(ctx, call, provider, invitation, asked)
-        except Failure as failure:
-            return render.failure_result(failure)
-
-    def _invite(
-        self, ctx: Context, call: Call, provider: str, invitation: Invitation, asked: Sequence[str]
-    ) -> types.CallToolResult | types.InputRequiredResult:
-        """By what this client declared. Never the same question twice: accepting meant opened, not done."""
-        if invitation.code in asked or invitation.declined:
-            return render.failure_result(invitation)
-        if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            declared = ctx.session.client_capabilities
-            if declared and declared.elicitation and declared.elicitation.url is not None:
-                state: dict[str, Any] = {"provider": provider, "asked": [*asked, invitation.code]}
-                match invitation:
-                    case NeedsConsent(question=question) if question:
-                        state["question"] = str(question.id)
-                    case CapabilityMiss(missing_scopes=scopes):
-                        state["scopes"] = list(scopes)
-                return render.invitation_result(invitation, state)
-        elif ctx.protocol_version == _URL_ELICITATION_ERROR_VERSION and call.url_elicitation:
-            raise render.invitation_error(invitation)
-        return render.failure_result(invitation)
-
-    async def _wait(self, call: Call, provider: str, params: types.CallToolRequestParams) -> list[str]:
-        """Hold the retry while the person is still in the browser, then go on whatever came of it.
-
-        Gives the codes of what they have been asked so far.
-        """
-        said = json.loads(params.request_state or "{}")
-        if said.get("provider") != provider:
-            raise MCPError(code=types.INVALID_PARAMS, message="requestState belongs to another call.")
-        asked: list[str] = said.get("asked", [])
-        answer = (params.input_responses or {}).get(render.OPEN)
-        if getattr(answer, "action", None) != "accept":
-            return asked
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.connect_wait_s):
-                while not await self._settled(call, provider, said):  # noqa: ASYNC110 - another process tells the database
-                    await asyncio.sleep(_POLL_S)
-        return asked
-
-    async def _settled(self, call: Call, provider: str, said: dict[str, Any]) -> bool:
-        """Whether what the person was asked to do is done, or will not be."""
-        if question := said.get("question"):
-            return await self.agent.answered(call.principal, UUID(question))
-        return await self.agent.connected(call.principal, provider, frozenset(said.get("scopes", [])))
+        outcome = call.outcome
+        if outcome is None:
+            retry = _retry(params) if params.input_responses or params.request_state else None
+            outcome = await self.calls.outcome(
+                call,
+                ctx.request_id,
+                params.name,
+                params.arguments,
+                _form(ctx, call),
+                retry=retry,
+                progress=_progress(ctx),
+            )
+        if isinstance(outcome, MCPError):
+            raise outcome
+        if isinstance(outcome, types.InputRequiredResult):
+            return outcome
+        return types.CallToolResult.model_validate(outcome)
 
     async def list_resources(
-        self, _ctx: Context, _params: types.PaginatedRequestParams | None
+        self, ctx: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
-        """Results are reached by the links in answers; there is nothing to browse."""
-        return types.ListResourcesResult(resources=[], ttl_ms=60_000, cache_scope="private")
+        call = _call(ctx)
+        return await self.resources.listed(call.principal, call.provider)
+
+    async def list_templates(
+        self, _ctx: Context, _params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        return self.resources.templates()
 
     async def read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        result_id = params.uri.removeprefix(_RESULT_URI)
-        body = None
-        if params.uri.startswith(_RESULT_URI) and len(result_id) <= 64:  # noqa: PLR2004 - ours have 32
-            body = await self.agent.read_result(_call(ctx).principal, result_id)
-        if body is None:
-            raise MCPError(
-                code=types.INVALID_PARAMS, message="There is no such result, or no longer. Ask again for a new one."
-            )
-        contents = types.TextResourceContents(uri=params.uri, mime_type="application/json", text=body.decode())
-        return types.ReadResourceResult(contents=[contents], ttl_ms=0, cache_scope="private")
+        return await self.resources.read(_call(ctx).principal, params.uri)
+
+    async def complete(self, ctx: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
+        call = _call(ctx)
+        return await self.resources.completed(call.principal, call.provider, params)
 
 
-def _unknown_tool(name: str) -> NoReturn:
-    raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name[:80]}")
+def _form(ctx: Context, call: Call) -> Form:
+    if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        declared = ctx.session.client_capabilities
+        opens_urls = bool(declared and declared.elicitation and declared.elicitation.url is not None)
+    else:
+        opens_urls = bool(call.url_elicitation)
+    return Form.of(ctx.protocol_version, opens_urls=opens_urls)
+
+
+def _retry(params: types.CallToolRequestParams) -> Retry:
+    said = (params.input_responses or {}).get(render.OPEN)
+    return Retry(params.request_state or "{}", accepted=getattr(said, "action", None) == "accept")
 
 
 def _progress(ctx: Context) -> Progress:
-    """Reports to a client that asked for it by token; otherwise costs nothing."""
-    if ctx.meta is None or ctx.meta.get("progress_token") is None:
+    """Reports to a client that asked for it by token; otherwise costs nothing.
+
+    Each report names the run, so that a client that loses its connection knows what to fetch.
+    """
+    token = ctx.meta.get("progress_token") if ctx.meta else None
+    if token is None:
         return silent
 
-    async def report(done: float, message: str) -> None:
-        await ctx.session.report_progress(done, None, message)
+    async def report(run_id: str, done: float, message: str) -> None:
+        about = {"metaagent/telemetryId": run_id, "metaagent/run": f"{RUN_URI}{run_id}"}
+        params = types.ProgressNotificationParams(progress_token=token, progress=done, message=message, _meta=about)
+        await ctx.session.send_notification(
+            types.ProgressNotification(params=params), related_request_id=ctx.request_id
+        )
 
     return report

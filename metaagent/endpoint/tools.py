@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from metaagent.agent.types import Ask, Export, Mode
 
 PREFIX = "use_"
 PROMPT_CHARS = 20_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 INPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -94,7 +96,7 @@ def ask_from(arguments: Mapping[str, Any] | None, defaults: AskDefaults) -> Ask:
     prompt = given.prompt.strip()
     if not prompt:
         raise AskInvalid("prompt is empty. Say in plain words what you want to know.")
-    if any(char < " " and char not in "\n\r\t" for char in prompt):
+    if _CONTROL.search(prompt):
         raise AskInvalid("prompt holds control characters. Send plain text.")
     options = given.options
     if (options.mode == "tool") != (options.tool is not None):

@@ -203,7 +203,8 @@ def _name(issue: Row) -> str:
 def _issue_source(api: Api, org: str, row: Row) -> Page:
     page = page_url(api.web_base, text_at(row, "permalink"))
     url = page or api.web_base + path(_PAGE + "issues/{id}/", org=org, id=text_at(row, "id"))
-    return Page(f"{_name(row)}: {clean(text_at(row, 'title'), 80)}", url, _name(row))
+    name = _name(row)
+    return Page(f"{name}: {clean(text_at(row, 'title'), 80)}", url, name)
 
 
 def _search_source(api: Api, org: str) -> Page:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -17,11 +16,11 @@ from django.utils.module_loading import import_string
 from django.views.decorators.http import require_http_methods
 from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
 from oauth2_provider.http import OAuth2ResponseRedirect
-from oauth2_provider.oauth2_backends import get_oauthlib_core
+from oauth2_provider.oauth2_backends import OAuthLibCore
 
 from tenants import selectors as tenants
 from tenants.models import Membership, User
-from tenants.oauth import policy, services
+from tenants.oauth import policy, registration, services
 from tenants.oauth.models import Client
 
 
@@ -30,7 +29,7 @@ class Refused(Exception):
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(description)
-        self.error, self.description = error, description
+        self.answer = {"error": error, "error_description": description}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,8 @@ class Asked:
     client: Client
     scopes: list[str]
     credentials: dict[str, Any]
+    named: str
+    """The endpoint the request is for; nothing when the person is to choose."""
     endpoints: list[Endpoint]
     """The one that was named, or all there is to choose from."""
 
@@ -59,44 +60,66 @@ class Asked:
         return str(self.credentials["redirect_uri"])
 
 
+class _Core(OAuthLibCore):
+    """Reads the request from the address alone: what a form says again could have been changed."""
+
+    def extract_headers(self, request: HttpRequest) -> dict[str, Any]:
+        """With the person who has logged in, for whom a client may be looked up."""
+        return {**super().extract_headers(request), registration.PERSON: str(request.user.pk)}
+
+    def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:  # noqa: ARG002 - the toolkit's signature
+        """Nothing."""
+        return []
+
+
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def authorize(request: HttpRequest) -> HttpResponse:
-    """Show who asks for what, and on the person's word send the client its code.
-
-    The request stays in the address: what a form says again could have been changed.
-    """
-    user = cast("User", request.user)
+    """Show who asks for what, and on the person's word send the client its code."""
+    if not request.GET.get("redirect_uri"):
+        return _stopped(request)
     try:
-        scopes, credentials = get_oauthlib_core().validate_authorization_request(request)
-    except FatalClientError:
+        scopes, credentials = _Core().validate_authorization_request(request)
+    except (FatalClientError, ValueError):  # the latter: a query that is none
         return _stopped(request)
     except OAuthToolkitError as wrong:
         return _back(wrong.oauthlib_error.redirect_uri, _error(wrong.oauthlib_error), wrong.oauthlib_error.state)
-    client, state = cast("Client", credentials["request"].client), credentials["state"]
+    user, client = cast("User", request.user), cast("Client", credentials["request"].client)
     try:
-        asked = Asked(client, scopes, credentials, _endpoints(request, user, credentials))
+        named = _named(request, credentials)
+        visible = [endpoint for endpoint in endpoints_of(user) if named in {"", endpoint.url}]
+        asked = Asked(client, scopes, credentials, named, visible)
+        if not visible:
+            return _nothing(request, asked)
         if request.method == "POST":
-            return _decide(request, user, asked)
+            return _decide(request, asked)
+    except Client.DoesNotExist:
+        return _stopped(request)
     except Refused as refused:
-        error = {"error": refused.error, "error_description": refused.description}
-        return _back(credentials["redirect_uri"], error, state)
+        return _back(credentials["redirect_uri"], refused.answer, credentials["state"])
     return _page(request, asked)
 
 
-def _endpoints(request: HttpRequest, user: User, credentials: dict[str, Any]) -> list[Endpoint]:
-    """Raises: Refused."""
+def _named(request: HttpRequest, credentials: dict[str, Any]) -> str:
+    """The endpoint that is asked for, if one is. Raises: Refused for what no client may ask."""
     if not policy.challenge_fit(credentials.get("code_challenge"), credentials.get("code_challenge_method")):
         raise Refused("invalid_request", "PKCE with code_challenge_method S256 is required.")
+    if request.GET.get("response_mode", "query") != "query":
+        raise Refused("invalid_request", "The only response_mode is query.")
     if "none" in request.GET.get("prompt", "").split():
         raise Refused("consent_required", "The person must be asked.")
     resources = request.GET.getlist("resource")
-    visible = endpoints_of(user)
-    if resources:
-        visible = [endpoint for endpoint in visible if resources == [endpoint.url]]
-    if not visible:
-        raise Refused("invalid_target", "resource must be the URL of one MCP endpoint you may use, exactly.")
-    return visible
+    if not resources:
+        return ""
+    if len(resources) > 1 or policy.resource_path(resources[0], public_url=settings.PUBLIC_URL) is None:
+        raise Refused("invalid_target", "resource must be the URL of one MCP endpoint here, exactly.")
+    return resources[0]
+
+
+def publisher(client: Client) -> str:
+    """The host that a client's description was fetched from; nothing for one that described itself."""
+    described = client.registration_source == Client.RegistrationSource.CIMD
+    return urlsplit(client.client_id).netloc if described else ""
 
 
 def endpoints_of(user: User) -> list[Endpoint]:
@@ -111,13 +134,14 @@ def endpoints_of(user: User) -> list[Endpoint]:
     return found
 
 
-def _decide(request: HttpRequest, user: User, asked: Asked) -> HttpResponse:
-    """Raises: Refused."""
-    chosen = request.POST.get("endpoint", asked.endpoints[0].url if len(asked.endpoints) == 1 else "")
-    endpoint = next((one for one in asked.endpoints if one.url == chosen), None)
+def _decide(request: HttpRequest, asked: Asked) -> HttpResponse:
+    """Raises: Refused, Client.DoesNotExist."""
+    endpoint = next((one for one in asked.endpoints if one.url == request.POST.get("endpoint")), None)
     destination, _ = policy.destination(asked.redirect_uri)
     if request.POST.get("answer") != "allow":
-        member = (endpoint or asked.endpoints[0]).membership
+        # A person in several tenants who chose none has declined in none.
+        tenants_asked = {one.membership for one in ([endpoint] if endpoint else asked.endpoints)}
+        member = tenants_asked.pop() if len(tenants_asked) == 1 else None
         services.decline(membership=member, client=asked.client, destination=destination)
         raise Refused("access_denied", "The person said no.")
     if endpoint is None:
@@ -132,27 +156,38 @@ def _decide(request: HttpRequest, user: User, asked: Asked) -> HttpResponse:
     )
     credentials = {**asked.credentials, "client_grant": grant}
     del credentials["request"]
-    uri, *_ = get_oauthlib_core().create_authorization_response(
+    uri, *_ = _Core().create_authorization_response(
         request, scopes=" ".join(asked.scopes), credentials=credentials, allow=True
     )
     return OAuth2ResponseRedirect(uri, asked.client.get_allowed_schemes())
 
 
 def _page(request: HttpRequest, asked: Asked, problem: str = "") -> HttpResponse:
-    destination, local = policy.destination(asked.redirect_uri)
+    destination, kind = policy.destination(asked.redirect_uri)
     shown = {
-        "client": asked.client,
+        "asked": asked,
+        "publisher": publisher(asked.client),
         "name": policy.inert(asked.client.name),
         "destination": destination,
-        "local": local,
+        "kind": kind.value,
+        "only": asked.endpoints[0] if len(asked.endpoints) == 1 else None,
         "scopes": [settings.MCP_SCOPES[scope] for scope in asked.scopes],
-        "endpoints": asked.endpoints,
         "until": timezone.now() + timedelta(days=settings.CLIENT_GRANT_DAYS),
         "problem": problem,
     }
+    page = render(request, "o/authorize.html", shown, status=400 if problem else 200)
     # Browsers hold every redirect of a form to this rule, and this one ends at the client.
-    leaving = csp_update({"form-action": ["'self'", policy.form_action(asked.redirect_uri)]})
-    return cast("HttpResponse", leaving(render)(request, "o/authorize.html", shown, status=400 if problem else 200))
+    ends_at = policy.form_action(asked.redirect_uri, schemes=settings.NATIVE_SCHEMES)
+    page._csp_update = {"form-action": ends_at}  # type: ignore[attr-defined]  # noqa: SLF001 - what csp_update sets
+    return page
+
+
+def _nothing(request: HttpRequest, asked: Asked) -> HttpResponse:
+    """What is asked for is not this person's, or no longer: they can log in as somebody else, the client cannot."""
+    refused = Refused("invalid_target", "The person who is logged in may not use this resource.")
+    back = _answer(asked.redirect_uri, refused.answer, asked.credentials["state"])
+    shown = {"named": asked.named, "back": back}
+    return render(request, "o/nothing.html", shown, status=403)
 
 
 def _stopped(request: HttpRequest) -> HttpResponse:
@@ -171,9 +206,12 @@ def _error(wrong: Any) -> dict[str, str]:  # noqa: ANN401 - oauthlib's error
 
 
 def _back(redirect_uri: str, answer: dict[str, str], state: str | None) -> HttpResponse:
-    """Send an answer to the client, with the issuer it came from (RFC 9207)."""
+    """Send the browser to the client with an answer."""
+    return OAuth2ResponseRedirect(_answer(redirect_uri, answer, state), ["https", "http", *settings.NATIVE_SCHEMES])
+
+
+def _answer(redirect_uri: str, answer: dict[str, str], state: str | None) -> str:
+    """An answer's address, with the issuer it comes from (RFC 9207)."""
     parts = urlsplit(redirect_uri)
     added = urlencode({**answer, **({"state": state} if state else {}), "iss": settings.PUBLIC_URL})
-    query = f"{parts.query}&{added}" if parts.query else added
-    uri = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
-    return OAuth2ResponseRedirect(uri, ["https", "http", *settings.NATIVE_SCHEMES])
+    return urlunsplit(parts._replace(query=f"{parts.query}&{added}" if parts.query else added))

@@ -96,6 +96,7 @@ class RefreshToken(AbstractRefreshToken):
 
     class Meta(AbstractRefreshToken.Meta):
         unique_together = ()
+        indexes = [*AbstractRefreshToken.Meta.indexes, models.Index(fields=["revoked"], name="refresh_revoked")]
         constraints = [models.UniqueConstraint(fields=["token_checksum"], name="refresh_unique")]
 
 

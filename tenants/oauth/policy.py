@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,8 +16,12 @@ METHODS = ("none", "client_secret_basic", "client_secret_post")
 MOST_URIS = 20
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _NAME_CHARS = 80
+_MARKS = 3
 _URI_CHARS = 2_000
 _URI = re.compile(r"[\x21-\x7e]+")
+_HOST = re.compile(r"[a-z0-9._:-]{1,253}")
+_BLANK = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
+"""Characters that count as letters and signs, and show nothing."""
 _RESOURCE = re.compile(r"/mcp/([a-z0-9-]{1,40})(?:/([a-z0-9_]{1,32}))?")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -85,7 +90,7 @@ def redirect_fit(uri: str, *, schemes: Collection[str]) -> bool:
     if parts is None or parts.fragment or "#" in uri or parts.username is not None or parts.password is not None:
         return False
     if parts.scheme == "https":
-        return bool(parts.hostname) and "*" not in (parts.hostname or "")
+        return _HOST.fullmatch(parts.hostname or "") is not None
     if parts.scheme == "http":
         return parts.hostname in _LOOPBACK
     return parts.scheme in schemes and bool(parts.netloc or parts.path.strip("/"))
@@ -117,23 +122,58 @@ def _split(uri: str) -> SplitResult | None:
     return parts
 
 
-def destination(uri: str) -> tuple[str, bool]:
-    """Where a browser is sent: a host, or the native scheme; and whether that is a program on the person's machine."""
+class Destination(StrEnum):
+    """What receives a client's answer."""
+
+    SITE = "site"
+    LOOPBACK = "loopback"
+    """Whichever program listens on this computer."""
+    NATIVE = "native"
+    """Whichever program on this device opens links of a scheme."""
+
+
+def destination(uri: str) -> tuple[str, Destination]:
+    """Where a browser is sent: a site's host, the loopback address, or the scheme; and which of them it is.
+
+    What follows a native scheme is the client's own choice of words and says nothing.
+    """
     parts = urlsplit(uri)
     if parts.scheme == "https":
-        return parts.netloc, False
-    return (parts.netloc if parts.scheme == "http" else f"{parts.scheme}://{parts.netloc}"), True
+        return parts.netloc, Destination.SITE
+    if parts.scheme == "http":
+        return parts.netloc, Destination.LOOPBACK
+    return f"{parts.scheme}:", Destination.NATIVE
 
 
-def form_action(uri: str) -> str:
-    """The Content-Security-Policy source that lets a form end at `uri`, and where an https site sends it from there."""
+def form_action(uri: str, *, schemes: Collection[str]) -> list[str]:
+    """The Content-Security-Policy sources that let a form end at `uri`.
+
+    Browsers hold every further redirect to them as well: Claude's site hands over to `claude:`, programs on a computer
+    end on a page of their site.
+    """
     parts = urlsplit(uri)
-    return {"https": "https:", "http": f"http://{parts.netloc}"}.get(parts.scheme, f"{parts.scheme}:")
+    onward = ["https:", *(f"{scheme}:" for scheme in sorted(schemes))]
+    match destination(uri)[1]:
+        case Destination.SITE:
+            return onward
+        case Destination.LOOPBACK:
+            # A policy cannot name an IPv6 address.
+            return ["http:" if ":" in (parts.hostname or "") else f"http://{parts.netloc}", *onward]
+        case Destination.NATIVE:
+            return [f"{parts.scheme}:"]
 
 
 def inert(name: str) -> str:
-    """A name somebody else chose, without what could deceive: no controls, no direction marks, one line, cut."""
-    plain = "".join(char if unicodedata.category(char)[0] not in "CZ" else " " for char in name)
+    """A name somebody else chose, without what could deceive: one line, cut, only what is seen and stays in its place.
+
+    Gone are controls, direction marks, blanks that pass for letters, and marks piled on a letter.
+    """
+    plain, piled = "", 0
+    for char in name[: _NAME_CHARS * 8]:
+        kind = unicodedata.category(char)[0]
+        piled = piled + 1 if kind == "M" else 0
+        if piled <= _MARKS:
+            plain += " " if kind in "CZ" or char in _BLANK else char
     return " ".join(plain.split())[:_NAME_CHARS]
 
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from tenants.models import User
+from tenants.models import ClientKey, User
 from tenants.oauth.models import AccessToken, Client, ClientGrant, Code, RefreshToken
 
 T = TypeVar("T", Code, RefreshToken)
@@ -81,6 +81,20 @@ def grants_of(user: User, *, now: datetime) -> QuerySet[ClientGrant]:
             expires_at__gt=now,
         )
         .select_related("client", "membership__tenant")
+        .order_by("-created_at")
+    )
+
+
+def keys_of(user: User, *, now: datetime) -> QuerySet[ClientKey]:
+    """A person's client keys that are good, the newest first."""
+    return (
+        ClientKey.objects.filter(
+            Q(expires_at=None) | Q(expires_at__gt=now),
+            membership__user=user,
+            membership__tenant__closed_at=None,
+            revoked_at=None,
+        )
+        .select_related("membership__tenant")
         .order_by("-created_at")
     )
 

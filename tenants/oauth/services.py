@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audit import services as audit
 from audit.events import EventKind
 from tenants import standing
 from tenants.models import Membership
 from tenants.oauth import tokens
-from tenants.oauth.models import AccessToken, Client, ClientGrant, Code, RefreshToken
+from tenants.oauth.models import AccessToken, Client, ClientGrant, Code, RefreshToken, fresh_secret
+from tenants.oauth.policy import Metadata
 
 
 class Spent(Exception):
@@ -36,7 +38,11 @@ class Pair:
 def give(
     *, membership: Membership, client: Client, resource: str, scope: str, destination: str, now: datetime
 ) -> ClientGrant:
-    """Record what a person has just approved. Its code follows in the same request."""
+    """Record what a person has just approved. Its code follows in the same request.
+
+    Raises: Client.DoesNotExist when the client has made room for others since it was shown.
+    """
+    Client.objects.select_for_update().get(pk=client.pk)
     grant = ClientGrant.objects.create(
         membership=membership,
         client=client,
@@ -62,12 +68,16 @@ def decline(*, membership: Membership | None, client: Client, destination: str) 
 
 
 @transaction.atomic
-def exchange(*, code: Code, pair: Pair, expires_in: int, now: datetime) -> None:
-    """Store the tokens a code is exchanged for. Raises: Spent when somebody else was first."""
+def exchange(*, code: Code, pair: Pair, expires_in: int, now: datetime) -> int:
+    """Store the tokens a code is exchanged for; gives how many seconds the access token is good.
+
+    Raises: Spent when somebody else was first.
+    """
     if Code.objects.filter(pk=code.pk, used_at=None).update(used_at=now) != 1:
         raise Spent
-    _store(code.grant, pair, expires_in=expires_in, family=uuid.uuid4(), source=None, now=now)
+    good_for = _store(code.grant, pair, expires_in=expires_in, family=uuid.uuid4(), source=None, now=now)
     _record(EventKind.GRANT_EXCHANGED, code.grant)
+    return good_for
 
 
 @transaction.atomic
@@ -79,14 +89,14 @@ def refresh(*, spent: RefreshToken, pair: Pair, expires_in: int, now: datetime) 
     Raises: Spent when its successor has been used already.
     """
     if RefreshToken.objects.filter(pk=spent.pk, revoked=None).update(revoked=now) == 1:
-        _store(spent.grant, pair, expires_in=expires_in, family=spent.token_family, source=spent, now=now)
+        good_for = _store(spent.grant, pair, expires_in=expires_in, family=spent.token_family, source=spent, now=now)
         _record(EventKind.GRANT_REFRESHED, spent.grant)
-        return expires_in
+        return good_for
     successor = RefreshToken.objects.filter(token_checksum=tokens.digest(pair.refresh), revoked=None).first()
     access = AccessToken.objects.filter(token_checksum=tokens.digest(pair.access), expires__gt=now).first()
     if successor is None or access is None:
         raise Spent
-    return max(1, int((access.expires - now).total_seconds()))
+    return _left(access, now)
 
 
 @transaction.atomic
@@ -113,8 +123,11 @@ def _store(
     family: uuid.UUID | None,
     source: RefreshToken | None,
     now: datetime,
-) -> None:
-    """Both tokens, as digests. The access token before stays good for its rest: calls under way are not cut off."""
+) -> int:
+    """Both tokens, as digests; gives how many seconds the access token is good.
+
+    The access token before stays good for its rest: calls under way are not cut off.
+    """
     of_all = {
         "grant": grant,
         "user_id": grant.membership.user_id,
@@ -133,6 +146,11 @@ def _store(
     refreshing._raw_token = pair.refresh  # noqa: SLF001 - as above
     refreshing.save()
     ClientGrant.objects.filter(pk=grant.pk).update(used_at=now)
+    return _left(access, now)
+
+
+def _left(access: AccessToken, now: datetime) -> int:
+    return max(1, int((access.expires - now).total_seconds()))
 
 
 def _record(kind: EventKind, grant: ClientGrant, *, destination: str | None = None) -> None:
@@ -145,3 +163,63 @@ def _record(kind: EventKind, grant: ClientGrant, *, destination: str | None = No
         resource=grant.resource,
         destination=destination,
     )
+
+
+# --- clients that nobody vouches for
+
+
+@transaction.atomic
+def register(*, metadata: Metadata) -> tuple[Client, str | None]:
+    """Add a client that registers itself, and give it its secret if it is to have one.
+
+    Those that wait for their first approval are never more than `CLIENTS_UNUSED`: the oldest make room. With the pace
+    that registration is held to, each has over a quarter of an hour to be approved.
+    """
+    client = Client(
+        name=metadata.name,
+        redirect_uris=" ".join(metadata.redirect_uris),
+        client_type=Client.CLIENT_PUBLIC if metadata.method == "none" else Client.CLIENT_CONFIDENTIAL,
+        authorization_grant_type=Client.GRANT_AUTHORIZATION_CODE,
+        registration_source=Client.RegistrationSource.DCR,
+    )
+    secret = None if metadata.method == "none" else fresh_secret(client)
+    client.save()
+    surplus = _unused().filter(registration_source=Client.RegistrationSource.DCR).order_by("-created", "-pk")
+    _drop(surplus[settings.CLIENTS_UNUSED :])
+    return client, secret
+
+
+def sweep(*, now: datetime, most: int = 5_000) -> None:
+    """Delete what nobody needs any more, `most` of each kind at once.
+
+    Codes and access tokens stay a day: a code that is presented again is noticed. Spent refresh tokens and whatever has
+    ended stay a month. What was allowed but never taken up stays an hour, and a client nobody let in a day.
+    """
+    day, month = now - timedelta(days=1), now - timedelta(days=30)
+    over = Q(ended_at__lt=month) | Q(expires_at__lt=month) | Q(used_at=None, created_at__lt=now - timedelta(hours=1))
+    for rows in (
+        Code.objects.filter(expires__lt=day),
+        AccessToken.objects.filter(expires__lt=day),
+        RefreshToken.objects.filter(revoked__lt=month),
+        ClientGrant.objects.filter(over),
+    ):
+        rows.filter(pk__in=list(rows.values_list("pk", flat=True)[:most])).delete()
+    by_themselves = (Client.RegistrationSource.DCR, Client.RegistrationSource.CIMD)
+    _drop(_unused().filter(registration_source__in=by_themselves, created__lt=day)[:most])
+
+
+def _unused() -> QuerySet[Client]:
+    return Client.objects.filter(~Exists(ClientGrant.objects.filter(client=OuterRef("pk"))))
+
+
+@transaction.atomic(savepoint=False)
+def _drop(clients: QuerySet[Client]) -> None:
+    """Delete clients, but none that has been given a grant by now.
+
+    Whoever gives one holds the client's row, so those are passed over; and `delete` would take grants along that it did
+    not know of when it was asked.
+    """
+    pks = list(clients.values_list("pk", flat=True))
+    held = Client.objects.filter(pk__in=pks).select_for_update(skip_locked=True)
+    free = list(held.values_list("pk", flat=True))
+    _unused().filter(pk__in=free)._raw_delete(using=held.db)  # noqa: SLF001 - see above

@@ -1,8 +1,8 @@
-"""The authorization server's addresses; the names are those the toolkit looks for."""
+"""The authorization server's addresses, under the names the toolkit looks for, and the page of connected apps."""
 
 from django.urls import path
 
-from tenants.oauth import authorize, registration, views
+from tenants.oauth import apps_page, authorize, registration, views
 
 app_name = "oauth2_provider"
 urlpatterns = [
@@ -11,4 +11,7 @@ urlpatterns = [
     path("o/token/", views.token, name="token"),
     path("o/revoke_token/", views.revoke, name="revoke-token"),
     path("o/register/", registration.register, name="dcr-register"),
+    path("apps/", apps_page.apps, name="apps"),
+    path("apps/<uuid:grant_id>/end/", apps_page.end_grant, name="end_grant"),
+    path("apps/keys/<uuid:key_id>/end/", apps_page.end_key, name="end_key"),
 ]

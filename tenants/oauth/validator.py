@@ -12,7 +12,7 @@ from django.utils import timezone
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
 
-from tenants.oauth import selectors, services, tokens
+from tenants.oauth import policy, registration, selectors, services, tokens
 from tenants.oauth.models import AccessToken, Client, ClientGrant, Code, RefreshToken
 
 MCP = "mcp"
@@ -24,13 +24,13 @@ class Validator(OAuth2Validator):
     """Codes and tokens known by digest, bound to a ClientGrant; nothing is answered that the grant does not cover."""
 
     def _load_application(self, client_id: str, request: OAuthRequest) -> Client | None:
-        """A client that is not known yet is looked up, which means fetching its document, on the authorize page only.
+        """A client that is not known yet is looked up, which means fetching its document, where somebody has logged in.
 
-        There somebody has logged in. The token endpoint takes requests from anyone, and its clients are known.
+        The token endpoint takes requests from anyone, and its clients are known.
         """
         if not client_id or not client_id.isascii() or not client_id.isprintable():
             return None
-        if getattr(request, "response_type", None):
+        if registration.PERSON in request.headers:
             loaded: Client | None = super()._load_application(client_id, request)
             return loaded
         found = Client.objects.filter(client_id=client_id).first()
@@ -40,6 +40,12 @@ class Validator(OAuth2Validator):
     def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
         """Against the digest; a client without a secret has none to give."""
         return bool(stored_secret) and hmac.compare_digest(tokens.digest(provided_secret), stored_secret)
+
+    def validate_grant_type(
+        self, client_id: str, grant_type: str, client: Client, request: OAuthRequest, *args: Any, **kwargs: Any
+    ) -> bool:
+        """The two there are: oauthlib takes a third for OpenID Connect."""
+        return grant_type in policy.GRANTS
 
     # --- scopes: what is not known here is left out, as RFC 6749 §3.3 allows, and the answer says what was given
 
@@ -125,14 +131,19 @@ class Validator(OAuth2Validator):
     # --- tokens
 
     def save_bearer_token(self, token: dict[str, Any], request: OAuthRequest, *args: Any, **kwargs: Any) -> None:
-        """Store what oauthlib has minted. A code or refresh token somebody else was faster with ends the grant."""
-        now, pair = timezone.now(), services.Pair(token["access_token"], token["refresh_token"])
+        """Store what oauthlib has minted, and say what it is good for: the grant's scope, whatever was asked.
+
+        A code or refresh token somebody else was faster with ends the grant.
+        """
+        now, longest = timezone.now(), token["expires_in"]
+        pair = services.Pair(token["access_token"], token["refresh_token"])
         try:
             if request.grant_type == "authorization_code":
-                services.exchange(code=request.code_row, pair=pair, expires_in=token["expires_in"], now=now)
+                good_for = services.exchange(code=request.code_row, pair=pair, expires_in=longest, now=now)
             else:
                 spent: RefreshToken = request.refresh_token_instance
-                token["expires_in"] = services.refresh(spent=spent, pair=pair, expires_in=token["expires_in"], now=now)
+                good_for = services.refresh(spent=spent, pair=pair, expires_in=longest, now=now)
+            token |= {"expires_in": good_for, "scope": _grant(request).scope}
         except services.Spent:
             services.end(grant=_grant(request), reason="reused", by=None, now=now)
             raise InvalidGrantError(request=request) from None

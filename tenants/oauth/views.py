@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse, QueryDict
 from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider.oauth2_backends import get_oauthlib_core
 from oauth2_provider.views import OAuthServerMetadataView
 
 View = Callable[[HttpRequest], HttpResponse]
+
+FORM = "application/x-www-form-urlencoded"
+_FIELDS = frozenset(
+    {
+        *("grant_type", "client_id", "client_secret", "code", "code_verifier", "redirect_uri", "refresh_token"),
+        *("scope", "resource", "token", "token_type_hint"),
+    }
+)
+"""All that is read of a form. oauthlib makes every field an attribute of its request: none may pass for one of ours."""
 
 
 def for_any_origin(*methods: str) -> Callable[[View], View]:
@@ -37,6 +47,32 @@ def for_any_origin(*methods: str) -> Callable[[View], View]:
     return decorate
 
 
+def _form_only(view: View) -> View:
+    """A view that is given a well-formed form, in which each field stands once (RFC 6749 §3.2), or not called."""
+
+    @wraps(view)
+    def answered(request: HttpRequest) -> HttpResponse:
+        if request.content_type != FORM:
+            return _refused(f"The body must be a form ({FORM}).")
+        try:
+            given = dict(request.POST.lists())
+        except (BadRequest, SuspiciousOperation):  # another encoding, too many fields
+            return _refused("The form cannot be read.")
+        kept = QueryDict(mutable=True)
+        for name in _FIELDS & given.keys():
+            if len(given[name]) > 1 and name != "resource":
+                return _refused(f"{name} may be given only once.")
+            kept.setlist(name, given[name])
+        request.POST = kept  # type: ignore[assignment]
+        return view(request)
+
+    return answered
+
+
+def _refused(sentence: str) -> HttpResponse:
+    return JsonResponse({"error": "invalid_request", "error_description": sentence}, status=400)
+
+
 @for_any_origin("GET", "HEAD")
 def metadata(request: HttpRequest) -> HttpResponse:
     """RFC 8414."""
@@ -44,6 +80,7 @@ def metadata(request: HttpRequest) -> HttpResponse:
 
 
 @for_any_origin("POST")
+@_form_only
 def token(request: HttpRequest) -> HttpResponse:
     """Codes and refresh tokens for access tokens (RFC 6749 §3.2)."""
     _, headers, body, status = get_oauthlib_core().create_token_response(request)
@@ -51,6 +88,7 @@ def token(request: HttpRequest) -> HttpResponse:
 
 
 @for_any_origin("POST")
+@_form_only
 def revoke(request: HttpRequest) -> HttpResponse:
     """End what a token belongs to (RFC 7009)."""
     _, headers, body, status = get_oauthlib_core().create_revocation_response(request)

@@ -174,6 +174,7 @@ class Place:
             dial=lambda _provider, _token: cast("Any", self),
             progress=silent,
             most_calls=9,
+            write_s=5,
         )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import secrets
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tenants import services as tenants
 from tenants.models import ClientKey
+from tests import wire
 from tests.world import World
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -175,3 +179,154 @@ def test_metadata_does_not_tell_which_tenants_exist(world: World) -> None:
         nonsense = http.get("/.well-known/oauth-protected-resource/mcp/../../etc")
     assert unknown.status_code == 200
     assert nonsense.status_code == 404
+
+
+# --- session ids of the handshake era, and who they belong to
+
+
+def initialized(world: World, *, path: str | None = None, bearer: str | None = None) -> str:
+    """The session id a client of that era is given."""
+    params = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"elicitation": {"url": {}}},
+        "clientInfo": {"name": "test", "version": "1"},
+    }
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else None
+    answer = world.post(body, path=path, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["mcp-session-id"]
+
+
+def in_session(world: World, session_id: str, **changes: str) -> int:
+    return world.post(
+        PING, headers={"Mcp-Session-Id": session_id, "MCP-Protocol-Version": "2025-11-25", **changes}
+    ).status_code
+
+
+def test_a_session_id_that_was_not_given_out_here_is_none(world: World) -> None:
+    mine = initialized(world)
+    assert in_session(world, mine) == 200
+    raw = base64.urlsafe_b64decode(mine + "=" * (-len(mine) % 4))
+    forged = [
+        "",
+        secrets.token_urlsafe(24),
+        mine[:-4],
+        mine + "AAAA",
+        ("B" if mine[0] == "A" else "A") + mine[1:],
+        base64.urlsafe_b64encode(raw[:16] + b'{"url":true,"admin":true}').decode(),
+        base64.urlsafe_b64encode(bytes(16) + raw[16:]).decode(),
+        base64.urlsafe_b64encode(raw[16:]).decode(),
+        mine + "A" * 8_192,
+        "%00",
+        "../../" + mine,
+    ]
+    assert {session_id: in_session(world, session_id) for session_id in forged} == dict.fromkeys(forged, 404)
+
+
+def test_a_session_id_is_good_for_its_principal_at_its_endpoint_only(world: World) -> None:
+    other = world.person()
+    theirs = initialized(world, bearer=other.key)
+    assert in_session(world, theirs, Authorization=f"Bearer {other.key}") == 200
+    assert in_session(world, theirs) == 404
+    elsewhere = initialized(world, path=f"/mcp/{world.tenant.slug}")
+    assert in_session(world, elsewhere) == 404
+    foreign = World(world.product, world.sandbox)
+    assert in_session(world, initialized(foreign)) == 404
+    _, second = tenants.create_client_key(
+        membership=world.me.user.memberships.get(), name="another", now=datetime.now(UTC), by=None
+    )
+    assert in_session(world, initialized(world), Authorization=f"Bearer {second}") == 404
+
+
+def test_a_session_id_without_its_bearer_is_nothing(world: World) -> None:
+    session_id = initialized(world)
+    with world.product.http as http:
+        path = f"/mcp/{world.tenant.slug}/sentry"
+        for method in ("POST", "GET", "DELETE"):
+            assert http.request(method, path, headers={"Mcp-Session-Id": session_id}).status_code == 401
+    assert in_session(world, session_id, Authorization="Bearer mak_00000000_" + "A" * 43) == 401
+    _revoked(world)
+    assert in_session(world, session_id) == 401
+
+
+# --- what headers and body say of the same thing
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Mcp-Name": "use_github"},
+        {"Mcp-Name": "USE_SENTRY"},
+        {"Mcp-Method": "tools/list"},
+        {"Mcp-Method": "Tools/Call"},
+        {"MCP-Protocol-Version": "2026-07-29"},
+    ],
+    ids=str,
+)
+def test_headers_and_body_of_a_call_must_agree(world: World, changes: dict[str, str]) -> None:
+    body, headers = modern("tools/call", name="use_sentry", arguments={"prompt": "hi"})
+    answer = world.post(body, headers={**headers, **changes})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] in {-32020, -32022}
+    assert world.events("tool.intent") == []
+
+
+@pytest.mark.parametrize("missing", ["Mcp-Name", "Mcp-Method"])
+def test_a_call_says_in_its_headers_what_it_is(world: World, missing: str) -> None:
+    body, headers = modern("tools/call", name="use_sentry", arguments={"prompt": "hi"})
+    del headers[missing]
+    answer = world.post(body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
+
+
+# --- names that lead here without being ours
+
+
+def test_a_name_that_only_resolves_here_is_not_answered(world: World) -> None:
+    port = world.product.url.rsplit(":", 1)[1]
+    path = f"/mcp/{world.tenant.slug}/sentry"
+    names: list[list[str]] = [
+        [f"Host: 127.0.0.1.nip.io:{port}"],
+        [f"Host: localhost:{port}"],
+        [f"Host: [::1]:{port}"],
+        [f"Host: 2130706433:{port}"],
+        [f"Host: 127.0.0.1:{port}.evil.example"],
+        ["Host: evil.example", f"X-Forwarded-Host: 127.0.0.1:{port}"],
+        [f"Host: evil.example@127.0.0.1:{port}"],
+        ["Host: "],
+        [],
+    ]
+    for given in names:
+        for method, bearer in (("POST", world.me.key), ("OPTIONS", "")):
+            request = [f"{method} {path} HTTP/1.1", *given, f"Authorization: Bearer {bearer}", "Content-Length: 0"]
+            status, headers, _ = wire.answer_to(world.product, ["\r\n".join([*request, "", ""]).encode()])
+            assert status in {400, 421}, given
+            assert headers["access-control-allow-origin"] is None
+
+
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+def test_a_host_or_origin_that_is_there_twice_is_refused(world: World, name: str) -> None:
+    ours = {"Host": world.product.url.removeprefix("http://"), "Origin": world.product.url}
+    body = json.dumps(PING)
+    lines = [
+        f"{name}: https://evil.example",
+        *(f"{header}: {value}" for header, value in ours.items()),
+        f"Authorization: Bearer {world.me.key}",
+        *("Accept: application/json, text/event-stream", "Content-Type: application/json"),
+        f"Content-Length: {len(body)}",
+    ]
+    request = "\r\n".join([f"POST /mcp/{world.tenant.slug} HTTP/1.1", *lines, "", body])
+    status, _, _ = wire.answer_to(world.product, [request.encode()])
+    assert status in {400, 403, 421}
+
+
+def test_an_origin_is_ours_to_the_letter_or_refused_before_anything_else(world: World) -> None:
+    url = world.product.url
+    for origin in (f"{url}.evil.example", f"{url}/", url.upper(), "https://127.0.0.1", "file://", ""):
+        with world.product.http as http:
+            for method in ("OPTIONS", "POST", "GET"):
+                answer = http.request(method, f"/mcp/{world.tenant.slug}/sentry", headers={"Origin": origin})
+                assert answer.status_code == 403, origin
+                assert "access-control-allow-origin" not in answer.headers
+                assert "www-authenticate" not in answer.headers

@@ -191,6 +191,8 @@ def test_progress_is_told_while_tools_run_to_those_who_ask(world: World) -> None
             return await client.call_tool("use_sentry", given, progress_callback=listen)
 
     assert not run(call()).is_error
+    started, *heard = heard
+    assert "metaagent://runs/run_" in started
     assert heard == ["Asking Sentry: list_organizations"]
 
 

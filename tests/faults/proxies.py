@@ -16,6 +16,8 @@ from typing import Self
 from urllib.parse import parse_qs
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+_CONNECTION = re.compile(rb"(?<=\r\n)connection:[^\r]*\r\n", re.IGNORECASE)
+_REVISION = re.compile(rb"\r\nmcp-protocol-version: *([0-9-]+)", re.IGNORECASE)
 _PIECE = 65_536
 
 
@@ -120,6 +122,60 @@ class Proxy(Listener):
             self._loop.call_later(seconds, act, *args)
         else:
             act(*args)
+
+
+@dataclass(slots=True, eq=False)
+class Passed:
+    """A request that went through, and who answered it how."""
+
+    method: str
+    path: str
+    """Without its query."""
+    revision: str
+    """Of MCP, as its header says."""
+    target: int
+    status: int = 0
+    """0 as long as it is not answered."""
+
+
+class RoundRobin(Proxy):
+    """Gives each request to the next of several processes, whoever sent it: nothing is sticky."""
+
+    def __init__(self, *targets: int, port: int = 0) -> None:
+        super().__init__(targets[0], port=port)
+        self.targets = list(targets)
+        self.passed: list[Passed] = []
+
+    @property
+    def next(self) -> int:
+        """Who gets the next request."""
+        return self.targets[len(self.passed) % len(self.targets)]
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, path, _ = head.decode("latin-1").split(" ", 2)
+        revision = _REVISION.search(head)
+        passed = Passed(
+            method,
+            path.partition("?")[0],
+            revision[1].decode() if revision else "",
+            self.next,
+        )
+        self.passed.append(passed)
+        there, onward = await asyncio.open_connection("127.0.0.1", passed.target)
+        try:
+            # One request a connection: its head is all that has to be understood.
+            onward.write(_CONNECTION.sub(b"", head)[:-2] + b"Connection: close\r\n\r\n")
+            await asyncio.gather(self._carry(reader, onward, late=False), self._answered(passed, there, writer))
+        finally:
+            onward.close()
+
+    async def _answered(self, passed: Passed, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await there.readline()
+        writer.write(line)
+        if line:
+            passed.status = int(line.split(b" ", 2)[1])
+        await self._carry(there, writer, late=False)
 
 
 @dataclass(slots=True, eq=False)

@@ -10,8 +10,10 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from tenants.oauth.models import Client
 from tests import services
 from tests.environment import MISSING
+from tests.oauth import OAuthClient
 from tests.world import PASSWORD, Served, World
 
 pytestmark = [
@@ -94,6 +96,8 @@ def browser(*, scheme: Literal["light", "dark"] = "light", width: int = 1280, sc
 def walk(request: pytest.FixtureRequest, product: Served, sandbox: Served) -> Walk:
     world = World(product, sandbox)
     link, other = world.connect_link(), world.connect_link(person=world.person())
+    client = _client(world)
+    client.signed_in()
     walk = Walk(product.url)
     with browser(scheme=request.param, width=PHONE) as page:
         _listen(page, walk)
@@ -120,7 +124,31 @@ def walk(request: pytest.FixtureRequest, product: Served, sandbox: Served) -> Wa
         _look(page, walk, "used already")
         page.goto(f"{product.url}/nothing/here/")
         _look(page, walk, "not found")
+        page.goto(client.authorize_url())
+        _look(page, walk, "let a client in")
+        page.goto(client.authorize_url(resource=None))
+        _look(page, walk, "choose what it may use")
+        page.goto(client.authorize_url(resource=f"{product.url}/mcp/another/sentry"))
+        _look(page, walk, "not for this account")
+        page.goto(client.authorize_url(client_id="nobody"))
+        _look(page, walk, "unknown client")
+        page.goto(f"{product.url}/apps/")
+        for fold in page.locator("summary").all():
+            fold.click()
+        _look(page, walk, "connected apps")
+        for _ in range(2):
+            page.locator("summary").first.click()
+            page.get_by_role("button", name="End it now").click()
+        _look(page, walk, "no connected apps")
     return walk
+
+
+def _client(world: World) -> OAuthClient:
+    """A client with a name that has to be broken somewhere."""
+    uri = "http://127.0.0.1:33418/callback"
+    made = {"client_type": "public", "authorization_grant_type": "authorization-code", "registration_source": "dcr"}
+    row = Client.objects.create(**made, redirect_uris=uri, name="W" * 80)
+    return OAuthClient(world, redirect_uri=uri, client_id=row.client_id)
 
 
 def _listen(page: Page, walk: Walk) -> None:

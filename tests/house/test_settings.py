@@ -34,6 +34,7 @@ def manage(tmp_path: Path, *words: str, **settings: str) -> subprocess.Completed
         ({"SECRET_KEY": ""}, "SECRET_KEY is missing"),
         ({"SECRET_KEY": "short"}, "SECRET_KEY is weak"),
         ({"SECRET_KEY": "a" * 80}, "SECRET_KEY is weak"),
+        ({"SECRET_KEY_FALLBACKS": "short"}, "SECRET_KEY_FALLBACKS is weak"),
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS=*"),
         ({"PUBLIC_URL": "http://agents.example.com"}, "PUBLIC_URL must be https"),
         ({"PUBLIC_URL": "https://agents.example.com/base"}, "PUBLIC_URL must be an origin"),

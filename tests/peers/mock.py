@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from metaagent import demo
 from tests.peers.person import Person, approve_at_oidc_provider
@@ -101,7 +103,7 @@ def walk(place: Place, stage: demo.Stage, person: Person, url: str) -> None:
     endpoint = f"{stage.url}/mcp/{_TENANT}/sentry"
 
     def ask(question: str) -> Json:
-        return asyncio.run(demo._ask(endpoint, key, question)).model_dump(mode="json", by_alias=True)
+        return asyncio.run(_called(endpoint, key, question))
 
     person.connect(_error(ask(QUESTIONS[0]))["connect_url"], approve_at_oidc_provider)
     say("   connected through oidc-provider's pages (PKCE S256)")
@@ -112,6 +114,16 @@ def walk(place: Place, stage: demo.Stage, person: Person, url: str) -> None:
     _revoked(ask, mock, lambda: demo._manage(stage, "connection_revoke", connection))
 
 
+async def _called(endpoint: str, key: str, question: str) -> Json:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False) as http,
+        Client(streamable_http_client(endpoint, http_client=http)) as client,
+    ):
+        result = await client.call_tool("use_sentry", {"prompt": question})
+        return result.model_dump(mode="json", by_alias=True)
+
+
 def _installed(stage: demo.Stage, url: str) -> Mock:
     demo._manage(stage, "tenant_create", _TENANT)
     demo._manage(stage, "member_add", _TENANT, demo.EMAIL, "--role", "owner")
@@ -119,19 +131,20 @@ def _installed(stage: demo.Stage, url: str) -> Mock:
         *("provider_install", _TENANT, "sentry", "--api-base", url, "--scopes", _SCOPES),
         *("--authorize-url", f"{url}/auth", "--token-url", f"{url}/token"),
         *("--revoke-url", f"{url}/token/revocation", "--identify-url", f"{url}/me"),
-        *("--client-secret-stdin", "--client-id"),
+        "--client-secret-stdin",
     )
     # The redirect URI names the installation, so it is made first and told its client afterwards.
-    redirect_uri = demo._manage(stage, *install, "to-be-registered", stdin="to-be-registered")["redirect_uri"]
+    made = demo._manage(stage, *install, "--client-id=to-be-registered", stdin="to-be-registered")
     wish = {
-        "redirect_uris": [redirect_uri],
+        "redirect_uris": [made["redirect_uri"]],
         "grant_types": ["authorization_code", "refresh_token"],
         "token_endpoint_auth_method": "client_secret_post",
         "scope": _SCOPES,
     }
     registered = _http("POST", f"{url}/reg", json=wish).raise_for_status().json()
     client = {name: registered[name] for name in ("client_id", "client_secret")}
-    demo._manage(stage, *install, client["client_id"], stdin=client["client_secret"])
+    # One word: an id may begin with a dash.
+    demo._manage(stage, *install, f"--client-id={client['client_id']}", stdin=client["client_secret"])
     return Mock(url, client)
 
 

@@ -46,29 +46,33 @@ class Place:
     run: Path
 
     @classmethod
-    def prepared(cls) -> Place:
-        """Installed anew when `package.json` has changed, else as they are. Raises: Wrong."""
-        default = Path(tempfile.gettempdir()) / f"metaagent-peers-{os.getuid()}"
-        home = Path(os.environ.get("PEERS_DIR") or default).resolve()
+    def prepared(cls, source: Path = HERE) -> Place:
+        """What the `package.json` in `source` names, installed anew when that has changed, else as it is.
+
+        Raises: Wrong.
+        """
+        default = Path(tempfile.gettempdir()) / f"metaagent-{source.name}-{os.getuid()}"
+        setting = f"{source.name.upper()}_DIR"
+        home = Path(os.environ.get(setting) or default).resolve()
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        hold(home.stat().st_uid == os.getuid(), f"{home} belongs to someone else. Set PEERS_DIR to a folder of yours.")
+        hold(home.stat().st_uid == os.getuid(), f"{home} belongs to someone else. Set {setting} to a folder of yours.")
         place = cls(home, Path(tempfile.mkdtemp(prefix="run-", dir=home)))
-        wanted, stamp = (HERE / "package.json").read_text(encoding="utf-8"), home / "installed.json"
+        wanted, stamp = (source / "package.json").read_text(encoding="utf-8"), home / "installed.json"
         if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
             stamp.unlink(missing_ok=True)
             place._install(wanted)
             stamp.write_text(wanted, encoding="utf-8")
-        for program in PROGRAMS.glob("*.mjs"):  # Node looks for packages beside the program
+        for program in source.glob("programs/*.mjs"):  # Node looks for packages beside the program
             shutil.copy(program, home)
         return place
 
     def _install(self, wanted: str) -> None:
-        say(f"Installing the peers into {self.home} …")
+        say(f"Installing into {self.home} …")
         npm = shutil.which("npm")
-        hold(npm is not None, "npm is needed to install the peers. Install Node.js, which brings it.")
+        hold(npm is not None, "npm is needed to install it. Install Node.js, which brings it.")
         (self.home / "package.json").write_text(wanted, encoding="utf-8")
         self._done(str(npm), "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund")
-        for name, package in json.loads(wanted)["python"].items():
+        for name, package in json.loads(wanted).get("python", {}).items():
             self._done(sys.executable, "-m", "venv", str(self.home / name))
             self._done(self.python(name), "-m", "pip", "install", "-q", "--disable-pip-version-check", package)
         hold(Path(self._node).exists(), "npm did not install Node.js; it must be allowed to run the package's script.")
@@ -86,7 +90,8 @@ class Place:
     def version(self, package: str) -> str:
         """The one version of an npm or Python package that is installed."""
         pinned = json.loads((self.home / "package.json").read_text(encoding="utf-8"))
-        every = pinned["dependencies"] | {p.partition("==")[0]: p.partition("==")[2] for p in pinned["python"].values()}
+        python = pinned.get("python", {}).values()
+        every = pinned["dependencies"] | {p.partition("==")[0]: p.partition("==")[2] for p in python}
         return str(every[package])
 
     def python(self, name: str) -> str:

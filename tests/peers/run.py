@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 
 import httpx2
 
 from metaagent import demo
-from tests.peers import clients, mock
+from tests.faults.proxies import RoundRobin
+from tests.peers import clients, mock, product
 from tests.peers.person import Person
 from tests.peers.place import Place, Skipped, Wrong, say
 from tests.services import free_port
 
 
-@dataclass(frozen=True)
-class Stage(demo.Stage):
-    """The demo's, with one more provider it may reach: the mock."""
-
-    mock_port: int
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """See `demo.Stage.environment`."""
-        reachable = f"127.0.0.1:{self.sandbox_port},127.0.0.1:{self.mock_port}"
-        return super().environment | {"EGRESS_ALLOW_HTTP_HOSTS": reachable}
-
-
 def main() -> int:
     """Run every peer, go on after a failure, and sum up."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--replicas", action="store_true", help="two processes on one PostgreSQL and Redis")
+    parser.add_argument("--only", default="", help="the peers whose name has this in it")
+    asked = parser.parse_args()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: sys.exit(1))  # unwinds, so that nothing started here stays behind
     try:
         place = Place.prepared()
         say(f"What each peer said is kept in {place.run}")
-        verdicts = _walk(place)
+        verdicts = _walk(place, asked)
     except (Wrong, demo.DemoError) as wrong:
         sys.stderr.write(f"{wrong}\n")
         return 1
@@ -48,30 +41,38 @@ def main() -> int:
     return int(not bad.isdisjoint(verdicts.values()))
 
 
-def _walk(place: Place) -> dict[str, str]:
+def _walk(place: Place, asked: argparse.Namespace) -> dict[str, str]:
     """Every peer's verdict. Raises: Wrong, DemoError when the product itself does not start."""
-    stage = Stage(
-        port=free_port(),
-        sandbox_port=free_port(),
-        mock_port=free_port(),
-        var=place.run / "product",
-        password="correct horse battery",
-    )
     verdicts = {}
     with ExitStack() as up:
-        key = up.enter_context(demo._running(stage))
-        person = Person(stage.url, demo.EMAIL, stage.password)
-        for peer in clients.peers(place, f"{stage.url}/mcp/acme/sentry", key):
-            verdicts[peer.name] = _verdict(peer.name, partial(clients.walk, place, peer, person))
+        port = free_port()
+        stage = product.Stage(
+            port=port,
+            sandbox_port=free_port(),
+            mock_port=free_port(),
+            var=place.run / "product",
+            password="correct horse battery",
+            proxy=up.enter_context(RoundRobin(port)),
+            shared=up.enter_context(product.shared()) if asked.replicas else {},
+        )
+        up.enter_context(product.running(stage))
+        for peer in clients.peers(place, f"{stage.url}/mcp/acme/sentry"):
+            person = Person(stage.url, demo.EMAIL, stage.password)
+            if asked.only.lower() in peer.name.lower():
+                verdicts[peer.name] = _verdict(peer.name, partial(clients.walk, place, peer, stage.proxy, person))
         counted = httpx2.get(f"{stage.sandbox}/_stats", trust_env=False).json()
         say("\nThe sandbox counted: " + ", ".join(f"{n} {what}" for what, n in counted.items() if isinstance(n, int)))
 
         def mocked() -> None:
             url = up.enter_context(mock.served(place, stage.mock_port, free_port()))
-            mock.walk(place, stage, person, url)
+            mock.walk(place, stage, Person(stage.url, demo.EMAIL, stage.password), url)
 
         name = "Prism with Sentry's own document, oidc-provider for its tokens"
-        verdicts[name] = _verdict(name, mocked)
+        if asked.only.lower() in name.lower():
+            verdicts[name] = _verdict(name, mocked)
+        if asked.replicas:
+            answered = Counter(each.target for each in stage.proxy.passed)
+            say("\nThe processes answered " + " and ".join(map(str, answered.values())) + " requests")
     return verdicts
 
 

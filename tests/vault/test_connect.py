@@ -101,9 +101,9 @@ def _callback(world: World, visitor: Visitor) -> str:
     """Approve at the provider, and stop at the address it sends the browser back to."""
     visitor.send(visitor.form_with("password"))
     form = visitor.form_with("pending")
-    visitor.http.follow_redirects = False
+    visitor.stops_at = f"{world.product.url}/oauth/callback/"
     visitor.send(form, op="approve")
-    visitor.http.follow_redirects = True
+    visitor.stops_at = None
     location: str = visitor.page.headers["location"]
     assert f"/oauth/callback/{world.installation.pk}/" in location
     return location

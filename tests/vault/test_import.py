@@ -40,10 +40,9 @@ def issued(world: World, *, email: str = "ada@example.com", scopes: str = "org:r
     """A token set that the sandbox gave to the tenant's client somewhere else."""
     client = client_of(Installation.objects.get(pk=world.installation.pk))
     verifier = oauth.new_verifier()
-    with Visitor() as visitor:
+    with Visitor(stops_at=f"{world.product.url}/oauth/callback/") as visitor:
         visitor.open(oauth.authorize_url(client, scopes=scopes.split(), state="x", verifier=verifier))
         visitor.send(visitor.form_with("password"), email=email)
-        visitor.http.follow_redirects = False
         visitor.send(visitor.form_with("pending"), op="approve")
         code = httpx2.URL(visitor.page.headers["location"]).params["code"]
     tokens = oauth.exchange_code(client, code=code, verifier=verifier)

@@ -188,5 +188,6 @@ def _event(connection: Connection, kind: EventKind, by: UUID, **detail: str | fl
         provider=connection.installation.slug,
         connection_id=connection.pk,
         intent=None,
+        client="",
         **detail,
     )

@@ -461,6 +461,7 @@ def _event(
         provider=link.installation.slug,
         connection_id=connection.pk if connection else None,
         intent=_intent(attempt) if attempt else None,
+        client=link.client,
         link=str(link.pk),
         **detail,
     )

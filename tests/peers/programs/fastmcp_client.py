@@ -1,4 +1,4 @@
-"""The fastmcp package's client: python fastmcp_client.py URL KEY PROMPT."""
+"""The fastmcp package's client, with its own OAuth: python fastmcp_client.py URL PROMPT."""
 # mypy: ignore-errors
 # Runs in a virtualenv of its own; what it imports is not installed where types are checked.
 
@@ -6,13 +6,13 @@ import asyncio
 import sys
 
 from fastmcp import Client
+from turns import take
 
 
-async def main(url: str, key: str, prompt: str) -> None:
-    async with Client(url, auth=key) as client:
+async def main(url: str, prompt: str) -> None:
+    async with Client(url, auth="oauth") as client:
         await client.list_tools()
-        result = await client.call_tool_mcp("use_sentry", {"prompt": prompt})
-        sys.stdout.write(result.model_dump_json(by_alias=True))
+        await take(lambda: client.call_tool_mcp("use_sentry", {"prompt": prompt}), client.read_resource_mcp)
 
 
 asyncio.run(main(*sys.argv[1:]))
