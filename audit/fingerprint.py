@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
 
 @lru_cache(maxsize=4_096)
 def tenant_key(secret: str, tenant_id: UUID) -> bytes:
@@ -17,5 +19,5 @@ def tenant_key(secret: str, tenant_id: UUID) -> bytes:
 
 def fingerprint(key: bytes, arguments: Any) -> str:  # noqa: ANN401 - any JSON value
     """HMAC-SHA-256 over the canonical JSON (sorted names, no white space) of `arguments`, hexadecimal."""
-    canonical = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = _canonical(arguments)
     return hmac.digest(key, canonical.encode("utf-8", "surrogatepass"), "sha256").hex()

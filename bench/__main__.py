@@ -122,7 +122,8 @@ def everything(starts: int, samples: Path | None) -> Iterator[Bench]:
         first_answer(provider, calls.direct(port, delay_ms=0))
 
         port = free_port()
-        settings = product.environment(folder, port, provider.port, samples)
+        database = stack.enter_context(product.database())
+        settings = product.environment(folder, port, provider.port, database, samples)
         accounts = product.accounts(settings)
         random.Random(1).shuffle(accounts)  # noqa: S311 - an order, the same in every run
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.servers import ROOT, NotServing
+from tests import services
 
 TENANTS, PEOPLE = 6, 10
 """How many tenants, and people in each; every person has a key and a connected account."""
@@ -24,7 +27,27 @@ class Account:
     key: str
 
 
-def environment(folder: Path, port: int, provider_port: int, samples: Path | None = None) -> dict[str, str]:
+@contextmanager
+def database() -> Iterator[str]:
+    """What a deployment has: PostgreSQL, which waits for the disk; SQLite, `""`, where that cannot be started."""
+    if given := os.environ.get("DATABASE_URL"):
+        yield given
+        return
+    try:
+        url, stop = services.postgresql(durable=True)
+    except services.Missing as missing:
+        sys.stderr.write(f"On SQLite, which costs more: {missing}.\n")
+        yield ""
+        return
+    try:
+        yield url
+    finally:
+        stop()
+
+
+def environment(
+    folder: Path, port: int, provider_port: int, database: str, samples: Path | None = None
+) -> dict[str, str]:
     """Settings for one run; nothing is turned off but the limits no closed loop could stay within."""
     sampling = {"BENCH_SAMPLES": str(samples.absolute())} if samples else {}
     return sampling | {
@@ -38,6 +61,7 @@ def environment(folder: Path, port: int, provider_port: int, samples: Path | Non
         "ASKS_PER_MINUTE": "10000000",
         "ASKS_PER_MINUTE_TENANT": "10000000",
         "LOG_LEVEL": "WARNING",
+        "DATABASE_URL": database,
     }
 
 

@@ -239,7 +239,10 @@ SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY") else None
 SECURE_SSL_REDIRECT = False  # the proxy's job; /healthz answers on plain http inside a cluster
-SILENCED_SYSTEM_CHECKS = ["security.W008"]  # see SECURE_SSL_REDIRECT
+SILENCED_SYSTEM_CHECKS = [
+    "security.W008",  # see SECURE_SSL_REDIRECT
+    "oauth2_provider.W008",  # http is for programs on the same machine: tenants/oauth/policy.py takes it nowhere else
+]
 SECURE_HSTS_SECONDS = env.number("HSTS_SECONDS", 31_536_000) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 X_FRAME_OPTIONS = "DENY"

@@ -569,7 +569,8 @@ class LocalShared:
         """Keep it, and make room."""
         old = self._kept.pop(key, None)
         self._size += len(value) - (len(old[1]) if old else 0)
-        self._kept[key] = (time.monotonic() + ttl_s, value)
+        # A copy: what an encoder gives holds on to the room it wrote in, several times its size.
+        self._kept[key] = (time.monotonic() + ttl_s, bytes(memoryview(value)))
         while self._size > self._most:
             _, (_, gone) = self._kept.popitem(last=False)
             self._size -= len(gone)

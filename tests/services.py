@@ -24,12 +24,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def postgresql() -> tuple[str, Callable[[], None]]:
-    """A fresh cluster: its URL and how to end it. Raises: Missing."""
+def postgresql(*, durable: bool = False) -> tuple[str, Callable[[], None]]:
+    """A fresh cluster: its URL and how to end it. Unless `durable`, a commit does not wait for the disk.
+
+    Raises: Missing.
+    """
     binaries = _postgresql_binaries()
     home = Path(tempfile.mkdtemp(prefix="metaagent-pg-"))
     run, port, data = _as_nobody(home), free_port(), home / "data"
-    options = f"-p {port} -h 127.0.0.1 -k {home} -c fsync=off -c max_connections=200 -c client_min_messages=warning"
+    disk = "on" if durable else "off"
+    options = f"-p {port} -h 127.0.0.1 -k {home} -c fsync={disk} -c max_connections=200 -c client_min_messages=warning"
     _run(
         [*run, str(binaries / "initdb"), "-D", str(data), "-U", "metaagent", "-A", "trust", "-E", "UTF8", "--locale=C"]
     )

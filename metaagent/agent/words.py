@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-_IDENTIFIER = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+")
+_IDENTIFIER = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W\d_]+)?")
 
 
@@ -187,19 +187,12 @@ def split_identifier(name: str) -> tuple[str, ...]:
 @lru_cache(maxsize=8192)
 def stems(text: str) -> tuple[str, ...]:
     """The stems of all words of a text in order; identifiers inside it are split."""
-    return tuple(roots(text))
+    return tuple(stem(part) for word in _WORD.findall(text) for part in _parts(word))
 
 
-def roots(text: str) -> list[str]:
-    """As `stems`, and keeps no copy of the text: for what people write."""
-    return [root for word in _WORD.findall(text) for root in _roots(word)]
-
-
-@lru_cache(maxsize=65536)
-def _roots(word: str) -> tuple[str, ...]:
-    if word.islower() or word.istitle():
-        return (stem(word.lower()),)
-    return tuple(map(stem, split_identifier(word) or (word.lower(),)))
+def _parts(word: str) -> Iterable[str]:
+    plain = word.islower() or word.istitle()
+    return (word.lower(),) if plain else split_identifier(word) or (word.lower(),)
 
 
 def stem_bag(text: str) -> frozenset[str]:
