@@ -3,12 +3,19 @@
 import os
 import sys
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management import execute_from_command_line
+_ALONE = ("agent_rank", "agent_route")
+"""Commands that need neither Django nor settings, and so start at once and anywhere."""
 
 
 def main() -> None:
     """Run one command. Settings that cannot be used end it with one line and exit code 1."""
+    if sys.argv[1:2] and sys.argv[1] in _ALONE and set(sys.argv[2:]) <= {"--json"}:
+        from metaagent.management.piped import run  # noqa: PLC0415 - only what this command needs
+
+        sys.exit(run(sys.argv[1]))
+    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - see above
+    from django.core.management import execute_from_command_line  # noqa: PLC0415 - see above
+
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "metaagent.settings")
     try:
         execute_from_command_line(sys.argv)

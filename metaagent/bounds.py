@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.conf import settings
 from django.template.loader import render_to_string
 
 from metaagent.endpoint.app import Receive, Scope, Send
 
-BODY_BYTES = 1_048_576
-HEADER_BYTES = 65_536
+BODY_BYTES: int = settings.BODY_BYTES
+HEADER_BYTES: int = settings.HEADER_BYTES
 _HEADER_COST = 32
 """What a header costs besides its letters, so that many short ones count too."""
 

@@ -234,6 +234,9 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = env.number("SESSION_DAYS", 14, least=1) * 86_400
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 CSRF_FAILURE_VIEW = "tenants.views.csrf_failure"
+BODY_BYTES = env.number("BODY_BYTES", 1_048_576, least=65_536, most=16_777_216)
+HEADER_BYTES = env.number("HEADER_BYTES", 65_536, least=8_192, most=1_048_576)
+"""What a request for a page or to REST may be large; /mcp has `MCP_BODY_BYTES`."""
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"

@@ -14,5 +14,6 @@ urlpatterns = [
     path("api/v1/tenants/<slug:tenant>/connections/", ImportView.as_view(), name="import"),
 ]
 
+handler400 = "tenants.views.bad_request"
 handler404 = "tenants.views.not_found"
 handler500 = "tenants.views.server_error"

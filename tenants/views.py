@@ -53,6 +53,12 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
     return render(request, "error.html", {"title": "Please try again", "sentence": sentence}, status=403)
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """A request that is none: too many fields, a host that is not ours, another encoding."""
+    sentence = "Your browser sent something that cannot be read. Go back, reload the page and try again."
+    return render(request, "error.html", {"title": "That did not arrive", "sentence": sentence}, status=400)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """Nothing here, or nothing for this person."""
     sentence = "There is nothing at this address, or nothing for you."

@@ -331,11 +331,6 @@ _UNITS = {
     )
     for root in names
 }
-_ADJECTIVES = bag(
-    """next current latest last previous new newest recent best top most more less same other another different today
-    present usual popular good great main key various several few first second final total overall full whole upcoming
-    old where when why how then not no never without"""
-)
 _CUES: Mapping[str, frozenset[str]] = {
     cue: stem_bag(words)
     for cue, words in {
@@ -372,8 +367,6 @@ _FORMS: Mapping[str, frozenset[str]] = {
     }.items()
 }
 """What the form of a value says about its parameter."""
-_PREPOSITIONS = bag("for of in from to by about at on named called with between and")
-_LONGEST_NAME = 3
 _LOOKED_BACK = 6
 
 
@@ -508,8 +501,8 @@ def fill(slots: Sequence[Slot], tokens: Sequence[Token], values: Sequence[Value]
             args[slot.name] = [value] if slot.type == "array" else value
             used.update(range(first, last + 1))
             left = [v for v in left if v.last < first or v.first > last]
-    if any(v.kind == "plain" and not _may_name(tokens, v) for v in left):
-        return None
+    if any(v.kind == "plain" for v in left):
+        return None  # nothing marks where a name in plain small words begins and ends
     while left and (pair := _best_pair(open_slots, left, tokens)):
         slot, value = pair
         args[slot.name] = accept(slot, value)
@@ -538,16 +531,6 @@ def _best_pair(slots: Sequence[Slot], values: Sequence[Value], tokens: Sequence[
         if all(rival < score for rival, s, v in pairs if (s is slot) != (v is value)):
             return slot, value
     return None
-
-
-def _may_name(tokens: Sequence[Token], value: Value) -> bool:
-    """Whether a run of plain words may be the name of something: `of theft`, not `most popular`."""
-    words = [t.low for t in tokens[value.first : value.last + 1] if t.kind == "word"]
-    if value.last + 1 < len(tokens) and tokens[value.last + 1].kind in {"quoted", "code", "number"}:
-        return False
-    if not value.first or tokens[value.first - 1].low not in _PREPOSITIONS:
-        return False
-    return len(words) <= _LONGEST_NAME and not any(w in _ADJECTIVES or w.endswith(("ly", "ing", "ed")) for w in words)
 
 
 _PAIRS = tuple(

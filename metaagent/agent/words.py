@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-_IDENTIFIER = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+")
+_IDENTIFIER = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+")
+_SEVERAL = re.compile(r"[A-Z]{2,}s")
+"""The plural of an abbreviation: `IDs`, `URLs`."""
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W\d_]+)?")
 
 
@@ -181,18 +183,25 @@ def equal(root: str) -> str:
 @lru_cache(maxsize=16384)
 def split_identifier(name: str) -> tuple[str, ...]:
     """The lower-case words of a name: `getUserByID`, `get_user_by_id` and `get-user.by/id` give the same four."""
-    return tuple(part.lower() for part in _IDENTIFIER.findall(name))
+    return tuple((part[:-1] if _SEVERAL.fullmatch(part) else part).lower() for part in _IDENTIFIER.findall(name))
 
 
 @lru_cache(maxsize=8192)
 def stems(text: str) -> tuple[str, ...]:
     """The stems of all words of a text in order; identifiers inside it are split."""
-    return tuple(stem(part) for word in _WORD.findall(text) for part in _parts(word))
+    return tuple(roots(text))
 
 
-def _parts(word: str) -> Iterable[str]:
-    plain = word.islower() or word.istitle()
-    return (word.lower(),) if plain else split_identifier(word) or (word.lower(),)
+def roots(text: str) -> list[str]:
+    """As `stems`, and keeps no copy of the text: for what people write."""
+    return [root for word in _WORD.findall(text) for root in _roots(word)]
+
+
+@lru_cache(maxsize=65536)
+def _roots(word: str) -> tuple[str, ...]:
+    if word.islower() or word.istitle():
+        return (stem(word.lower()),)
+    return tuple(map(stem, split_identifier(word) or (word.lower(),)))
 
 
 def stem_bag(text: str) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from http import HTTPStatus
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse, QueryDict
@@ -84,7 +85,7 @@ def metadata(request: HttpRequest) -> HttpResponse:
 def token(request: HttpRequest) -> HttpResponse:
     """Codes and refresh tokens for access tokens (RFC 6749 §3.2)."""
     _, headers, body, status = get_oauthlib_core().create_token_response(request)
-    return _answer(headers, body, status)
+    return _answer(request, headers, body, status)
 
 
 @for_any_origin("POST")
@@ -92,11 +93,13 @@ def token(request: HttpRequest) -> HttpResponse:
 def revoke(request: HttpRequest) -> HttpResponse:
     """End what a token belongs to (RFC 7009)."""
     _, headers, body, status = get_oauthlib_core().create_revocation_response(request)
-    return _answer(headers, body, status)
+    return _answer(request, headers, body, status)
 
 
-def _answer(headers: dict[str, str], body: str | None, status: int) -> HttpResponse:
+def _answer(request: HttpRequest, headers: dict[str, str], body: str | None, status: int) -> HttpResponse:
     response = HttpResponse(body or "", status=status, content_type="application/json")
     for name, value in headers.items():
         response[name] = value
+    if status == HTTPStatus.UNAUTHORIZED and request.headers.get("Authorization", "")[:6].lower() == "basic ":
+        response["WWW-Authenticate"] = 'Basic realm="metaagent"'  # the scheme that was used (RFC 6749 §5.2)
     return response

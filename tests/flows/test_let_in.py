@@ -15,12 +15,14 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 import pytest
 from django.conf import settings
+from django.utils import timezone
 
 from audit.models import AuditEvent
 from metaagent.visitor import Visitor
 from tenants import services as tenants
 from tenants import standing
 from tenants.models import ClientKey, Membership
+from tenants.oauth import services
 from tenants.oauth.models import Client, ClientGrant
 from tests.environment import MISSING
 from tests.flows.test_accessibility import PHONE, _log_in, browser
@@ -287,6 +289,21 @@ def test_who_has_lost_the_membership_since_is_told_so_and_gives_nothing(world: W
         [back] = re.findall(r'href="(https://client.example[^"]*)"', visitor.page.text)
     told = dict(parse_qsl(urlsplit(html.unescape(back)).query))
     assert (told["error"], told["state"], told["iss"]) == ("invalid_target", client.state, settings.PUBLIC_URL)
+    assert grants(world) == []
+
+
+def test_a_client_that_has_made_room_for_others_meanwhile_is_given_nothing(world: World) -> None:
+    client = known(world)
+    row = Client.objects.get(client_id=client.client_id)
+    with asked(client) as visitor:
+        Client.objects.filter(pk=row.pk).delete()
+        assert decide(visitor) == HTTPStatus.BAD_REQUEST
+        assert "This client cannot be let in" in words(visitor)
+    member = Membership.objects.get(tenant=world.tenant, user=world.me.user)
+    with pytest.raises(Client.DoesNotExist):
+        services.give(
+            membership=member, client=row, resource=world.endpoint, scope="mcp", destination="x", now=timezone.now()
+        )
     assert grants(world) == []
 
 

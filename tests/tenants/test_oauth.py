@@ -407,7 +407,9 @@ def test_a_client_with_a_secret_gets_nothing_without_it(world: World) -> None:
         refused(client.refresh(given["refresh_token"], client_secret=wrong), "invalid_client", 401)
     body = urlencode({"grant_type": "refresh_token", "refresh_token": given["refresh_token"]}).encode()
     for header in (basic(client.client_id, "wrong"), basic(client.client_id, ""), basic("nobody", secret)):
-        refused(sent(world, body, **header), "invalid_client", 401)
+        answer = sent(world, body, **header)
+        refused(answer, "invalid_client", 401)
+        assert answer.headers["www-authenticate"].startswith("Basic ")
     for malformed in ("Basic", "Basic !!!", "Basic gICA", "Basic " + "a" * 9_000, f"Bearer {secret}"):
         refused(sent(world, body, Authorization=malformed), "invalid_client", 401)
     named = body + b"&client_id=" + client.client_id.encode()

@@ -1,0 +1,1 @@
+"""Speaks to language models for the agent core."""
