@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from metaagent.values import value
 
 
 class EventKind(StrEnum):
@@ -65,7 +67,7 @@ class EventKind(StrEnum):
     EXPORTED = "audit.export.done"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """One fact. `detail` holds short, non-secret facts only: names, counts, codes, digests."""
 

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
@@ -400,7 +400,16 @@ class Journal:
         try:
             await self._append(event)
         except asyncio.CancelledError:
-            nothing = replace(fact, kind="tool.failed", intent=intent, detail={"code": "cancelled", "requests": 0})
+            nothing = Fact(
+                "tool.failed",
+                fact.principal,
+                fact.run_id,
+                fact.provider_id,
+                fact.connection_id,
+                fact.tool,
+                intent=intent,
+                detail={"code": "cancelled", "requests": 0},
+            )
             self._append(_event(nothing, arguments)).add_done_callback(_looked_at)
             raise
         return intent

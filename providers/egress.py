@@ -30,6 +30,7 @@ import httpx2
 import orjson
 
 from metaagent import __version__
+from metaagent.values import value
 from providers import http1
 from providers.errors import EgressDenied, Unavailable
 
@@ -144,7 +145,7 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Target:
     """A checked URL, taken apart once."""
 
@@ -209,7 +210,7 @@ def _admit(addresses: Iterable[Address], policy: EgressPolicy) -> None:
 # ----------------------------------------------------------------------------------------------- what goes and comes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RawReply:
     """One whole answer, whatever its status. Redirects are answers too."""
 
@@ -342,11 +343,11 @@ _ALWAYS: Final = f"Accept-Encoding: gzip\r\nUser-Agent: {USER_AGENT}"
 def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
     """Raises: `EgressDenied` for a header that could become two."""
     kept = {}
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+    for name, said in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(said):
             raise EgressDenied("A header of the request holds characters that cannot be sent.")
         if name.lower() not in _OURS:
-            kept[name] = value
+            kept[name] = said
     return kept
 
 
@@ -375,8 +376,8 @@ def _decoded(headers: Mapping[str, str], body: bytes, limits: Limits) -> bytes:
 def _lower(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Header names in lower case; a repeated header is one list (RFC 9110 5.3)."""
     lower: dict[str, str] = {}
-    for name, value in headers:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+    for name, said in headers:
+        key, text = name.decode("latin-1").lower(), said.decode("latin-1")
         lower[key] = f"{lower[key]}, {text}" if key in lower else text
     return lower
 

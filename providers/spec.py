@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
+from metaagent.values import value
+
 Json: TypeAlias = Any
 """A decoded JSON value. Foreign documents have no better type until a tool has picked from them."""
 
@@ -46,7 +48,7 @@ class Exposure(StrEnum):
     STRICT = "strict"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """One answer of a provider's API, already bounded in size and time."""
 
@@ -87,7 +89,7 @@ class Api(Protocol):
         """Send `body` as JSON. Never repeated by the client. Raises: `providers.errors.ToolError`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Page:
     """One page of the provider that a result came from; becomes a citation."""
 
@@ -96,7 +98,7 @@ class Page:
     ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Result:
     """What a tool found: the data as the provider gave it (picked), a person's reading of it, and where it is from."""
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
+from metaagent.values import value
 from providers.spec import ConsentPolicy, Effect, Exposure, Json, ProviderSpec
 
 JsonObject = dict[str, Any]
@@ -39,7 +40,7 @@ class Principal:
     """What presented the bearer: a key's or an OAuth client's id."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ask:
     """What the client sent, validated."""
 
@@ -54,7 +55,7 @@ class Ask:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Citation:
     """Where a statement of the answer is from."""
 
@@ -69,7 +70,7 @@ class Citation:
         return {name: value for name, value in stated.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredLink:
     """The full result behind a bounded answer, for the same principal only."""
 
@@ -83,7 +84,7 @@ class StoredLink:
         return f"{RESULT_URI}{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """What the client gets."""
 
@@ -167,7 +168,7 @@ class Admission:
     """Where people connect when another system runs the OAuth flow; empty: here."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Export:
     """The one MCP tool a provider becomes."""
 
@@ -181,7 +182,7 @@ class Export:
         return f"use_{self.provider_id}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Intent:
     """An intent that is on record; its outcome names it."""
 
@@ -190,7 +191,7 @@ class Intent:
     """The keyed hash of the arguments."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fact:
     """Something the log must know: what, by whom, through which connection. `arguments` leave only as a keyed hash."""
 

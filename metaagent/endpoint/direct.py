@@ -8,7 +8,6 @@ every question stays with the SDK. tests/endpoint/test_both_paths.py sends the s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +21,7 @@ from pydantic_core import from_json
 
 from metaagent.endpoint import render, tools
 from metaagent.endpoint.calls import Call, Form
+from metaagent.values import value
 
 _METHOD = "tools/call"
 _METHOD_HEADER, _NAME_HEADER = MCP_METHOD_HEADER.encode(), MCP_NAME_HEADER.encode()
@@ -33,7 +33,7 @@ _DECLARED_BYTES = 4_000
 """A longer declaration is not kept to be recognised again."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Plain:
     """A call that needs nothing of the SDK."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from metaagent.values import value
 from providers import tools
 from providers.errors import BadArguments, NotFound, Unavailable
 from providers.series import Series
@@ -130,7 +131,7 @@ def _say_person(row: Row) -> str:
 # --- issues ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Issues:
     """The first issues of a search, and how many there are in all."""
 
