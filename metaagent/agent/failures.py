@@ -1,9 +1,10 @@
 """How an ask ends without an answer.
 
 Failure
-├─ Invitation    a person can fix it in a browser: NeedsAuth, NeedsConsent, CapabilityMiss
+├─ Invitation    a person can fix it in a browser: NeedsAuth, NeedsConsent, ApprovalRequired, CapabilityMiss
 ├─ Choice        the client can fix it by asking again: AccountAmbiguous, AccountUnknown, AskInvalid
-├─ Wait          time fixes it: RateLimited, Overloaded, ProviderUnavailable, ModelUnavailable
+├─ Wait          time fixes it: RateLimited, CircuitOpen, Overloaded, ProviderUnavailable, ModelUnavailable
+├─ BudgetExceeded  what this ask, person or tenant may use is used up
 ├─ PolicyDenied  nobody here can fix it
 ├─ ExportHidden  leaves as "Unknown tool", so that a strict tenant leaks nothing
 └─ Internal      our own fault; only the telemetry id is told
@@ -155,6 +156,45 @@ class NeedsConsent(Invitation):
 
 
 @dataclass(eq=False)
+class ApprovalRequired(Invitation):
+    """One call that only the person can allow, once, on a page that shows exactly what will happen."""
+
+    code: ClassVar[str] = "approval_required"
+    provider_id: str
+    tool: str
+    summary: str
+    """What would be done, in one line."""
+    title: str
+    question: Question | None = None
+
+    @property
+    def url(self) -> str:
+        """The page that asks."""
+        return self.question.url if self.question else ""
+
+    @property
+    def declined(self) -> bool:
+        """Whether they have answered no."""
+        return self.question is not None and self.question.declined
+
+    @property
+    def lead(self) -> str:
+        """Names the tool."""
+        return f"{self.title}: {self.tool} needs the user's approval first."
+
+    @property
+    def message(self) -> str:
+        """Says what to open, and that the same call then works; or that the answer was no."""
+        if self.declined:
+            return f"{self.lead} The user has just declined. Go on without; they can still approve it at {self.url}."
+        return f"{self.lead} Ask the user to open {self.url} and approve it, and then repeat this call unchanged."
+
+    def payload(self) -> dict[str, Json]:
+        """With the address."""
+        return {**super().payload(), "approve_url": self.url}
+
+
+@dataclass(eq=False)
 class CapabilityMiss(Invitation):
     """Connected, but the granted scopes do not allow this tool."""
 
@@ -259,6 +299,21 @@ class RateLimited(Wait):
 
 
 @dataclass(eq=False)
+class CircuitOpen(Wait):
+    """The provider has failed so often lately that it is left alone for a moment."""
+
+    code: ClassVar[str] = "circuit_open"
+    provider_id: str
+    retry_after_s: int
+    title: str
+
+    @property
+    def message(self) -> str:
+        """When to come back."""
+        return f"{self.title} is not answering at the moment. Try again in {self.retry_after_s} s."
+
+
+@dataclass(eq=False)
 class Overloaded(Wait):
     """This server has all the work it can do."""
 
@@ -295,6 +350,31 @@ class ModelUnavailable(Wait):
     def message(self) -> str:
         """What works without."""
         return 'No model is configured. Leave options.mode out, or use "tool" with options.tool and options.args.'
+
+
+@dataclass(eq=False)
+class BudgetExceeded(Failure):
+    """What may be used is used up; with what was found so far, if anything was."""
+
+    code: ClassVar[str] = "budget_exceeded"
+    retryable: ClassVar[bool] = True
+    scope: str
+    """ask | user | tenant"""
+    what: str
+    """What ran out: turns | calls | tokens | money | time"""
+
+    @property
+    def message(self) -> str:
+        """When there is more."""
+        match self.scope:
+            case "ask":
+                return f"This question needs more {self.what} than one ask may use. Ask for less at once."
+            case "user":
+                return f"Your {self.what} for today are used up. Try again tomorrow, or ask your administrator."
+            case _:
+                return (
+                    f"Your tenant's {self.what} for today are used up. Try again tomorrow, or ask your administrator."
+                )
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
-from metaagent.agent.types import Admission, Fact, Intent, Principal, Question
+from metaagent.agent.types import Admission, Amount, Fact, Intent, Principal, Proposed, Question
 from providers.spec import Api, Effect, Json, ProviderSpec
 
 
@@ -82,6 +82,42 @@ class Consents(Protocol):
         self, principal: Principal, connection_id: UUID, sent: Mapping[str, Json], run_id: str
     ) -> frozenset[Effect]:
         """What was allowed for exactly this ask. It is used up: nobody is given the same a second time."""
+
+
+class Approvals(Protocol):
+    """What people allow exactly once: one call, with these arguments, through this connection."""
+
+    async def question(self, principal: Principal, call: Proposed, sent: Mapping[str, Json]) -> Question:
+        """Ask this person, for this client; what they have been asked already and may still answer is not asked anew.
+
+        `sent` is the ask that proposed the call: repeated unchanged, it is what the approval is taken by.
+        """
+
+    async def answered(self, principal: Principal, question_id: UUID) -> bool:
+        """Whether this person has said yes or no, or cannot any more."""
+
+    async def take(
+        self, principal: Principal, connection_id: UUID, sent: Mapping[str, Json], run_id: str
+    ) -> Sequence[Proposed]:
+        """The calls that were approved for this ask. They are used up: nobody is given the same a second time."""
+
+
+class Reservation(Protocol):
+    """A part of today's budgets that is put aside."""
+
+    @property
+    def amount(self) -> Amount:
+        """How much."""
+
+
+class Ledger(Protocol):
+    """What people and tenants may use in a day, across processes."""
+
+    async def reserve(self, principal: Principal, amount: Amount) -> Reservation:
+        """Put so much aside, all of it or nothing. Raises: BudgetExceeded."""
+
+    async def settle(self, reservation: Reservation, used: Amount) -> None:
+        """Say what was used of it, more or less than put aside; the rest is free again. Once for each reservation."""
 
 
 class Audit(Protocol):

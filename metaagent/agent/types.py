@@ -154,6 +154,39 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposed:
+    """Exactly one call: what an Approval is for."""
+
+    connection_id: UUID
+    tool: str
+    args: Mapping[str, Json]
+
+
+@value
+class Lane:
+    """Whose way a call goes: what its limits are counted by."""
+
+    tenant_id: UUID
+    installation_id: UUID
+    connection_id: UUID
+    provider_id: str
+
+
+@value
+class Amount:
+    """What an ask uses, is allowed, or has left."""
+
+    turns: int = 0
+    """Of a model."""
+    calls: int = 0
+    """Of tools."""
+    tokens: int = 0
+    micros: int = 0
+    """Micro-dollars."""
+    ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """Everything the decisions about one ask need, read in one trip."""
 
