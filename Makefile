@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help setup dev demo run test peers conformance faults check format bench lock
+.PHONY: help setup dev demo run test peers conformance faults check format bench eval lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,8 +57,11 @@ format: .venv/dev  ## put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: .venv/dev  ## measure against the bare SDK server, one JSON object a line
+bench: .venv/dev  ## measure a call, and what the agent saves; one JSON object a line; ARGS="gains" for the second alone
 	@$(BIN)/python -m bench $(ARGS)
+
+eval: .venv/dev  ## ask a real model the question set: what is right and what it costs; needs ANTHROPIC_API_KEY
+	@$(BIN)/python -m bench.eval $(ARGS)
 
 lock: .venv/dev  ## resolve requirements/*.in anew
 	@for f in product aws gcp dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 @lru_cache(maxsize=4_096)
@@ -18,6 +18,10 @@ def tenant_key(secret: str, tenant_id: UUID) -> bytes:
 
 
 def fingerprint(key: bytes, arguments: Any) -> str:  # noqa: ANN401 - any JSON value
-    """HMAC-SHA-256 over the canonical JSON (sorted names, no white space) of `arguments`, hexadecimal."""
-    canonical = _canonical(arguments)
-    return hmac.digest(key, canonical.encode("utf-8", "surrogatepass"), "sha256").hex()
+    """HMAC-SHA-256 over the canonical JSON of `arguments`, hexadecimal."""
+    return hmac.digest(key, canonical(arguments), "sha256").hex()
+
+
+def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """JSON with sorted names and no white space: equal values, equal bytes."""
+    return _encode(value).encode("utf-8", "surrogatepass")

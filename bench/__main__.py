@@ -1,7 +1,8 @@
 """Measures the product beside the bare SDK server and a raw ASGI endpoint, and prints one JSON object a line.
 
 All take turns within each round, and whoever is not measured is stopped, so that a busy machine slows all alike:
-CPU time per call against the bare server is the figure to compare between runs.
+CPU time per call against the bare server is the figure to compare between runs. After that: what the agent saves, see
+`bench.gains`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import TypeAlias
@@ -25,6 +27,7 @@ from typing import TypeAlias
 import uvloop
 
 from bench import calls, product, stub
+from bench.gains import gains
 from bench.load import BadAnswer, Window, measured_calls
 from bench.servers import LOAD_CORE, SERVER_CORE, NotServing, Server, first_answer, free_port, started, uvicorn
 
@@ -253,6 +256,7 @@ def _middle(values: Iterator[float] | map[float]) -> float:
 def options() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("what", nargs="?", choices=("calls", "gains"), help="one of the two (default: both)")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of one measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=4, help="measurements of each server (default: %(default)s)")
     parser.add_argument("--concurrency", default="1,8,32", help="callers at once (default: %(default)s)")
@@ -276,6 +280,20 @@ def options() -> argparse.Namespace:
     return asked
 
 
+def call_costs(asked: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """What a call costs: every line, as it is known. Raises: NotServing, BadAnswer."""
+    with everything(1 if asked.quick else _STARTS, asked.samples) as bench:
+        yield {"case": "cold_start", "s": _middle(iter(bench.cold_start_s))}
+        for name in asked.cases:
+            case = CASES[name]
+            for callers in asked.concurrency:
+                windows = gathered(asked.rounds, partial(bench.round, case, callers, asked.seconds))
+                yield from measured(name, callers, windows, bench)
+            if case.paced:
+                at_pace = partial(bench.round, case, _PACED_CALLERS, asked.seconds, per_s=_PER_S)
+                yield paced(name, gathered(asked.rounds, at_pace))
+
+
 def main() -> None:
     """Run what was asked for; a run with a wrong answer in it prints no further line and exits with 1."""
     asked = options()
@@ -287,17 +305,11 @@ def main() -> None:
             "One core only: servers, load and provider share it, so only CPU per call means anything.", file=sys.stderr
         )
     try:
-        with everything(1 if asked.quick else _STARTS, asked.samples) as bench:
-            print(json.dumps({"case": "cold_start", "s": _middle(iter(bench.cold_start_s))}), flush=True)
-            for name in asked.cases:
-                case = CASES[name]
-                for callers in asked.concurrency:
-                    windows = gathered(asked.rounds, partial(bench.round, case, callers, asked.seconds))
-                    for line in measured(name, callers, windows, bench):
-                        print(json.dumps(line), flush=True)
-                if case.paced:
-                    at_pace = partial(bench.round, case, _PACED_CALLERS, asked.seconds, per_s=_PER_S)
-                    print(json.dumps(paced(name, gathered(asked.rounds, at_pace))), flush=True)
+        for line in chain(
+            call_costs(asked) if asked.what != "gains" else (),
+            gains(quick=asked.quick) if asked.what != "calls" else (),
+        ):
+            print(json.dumps(line), flush=True)
     except (BadAnswer, NotServing) as wrong:
         sys.exit(f"The run means nothing: {wrong}")
     except KeyboardInterrupt:

@@ -12,51 +12,66 @@ django.setup()
 
 from django.core.management import call_command  # noqa: E402 - apps must be loaded
 
+from bench.catalogue import join  # noqa: E402 - see above
 from bench.product import PEOPLE, TENANTS  # noqa: E402 - see above
 from providers import catalogue  # noqa: E402 - see above
+from providers.models import Installation  # noqa: E402 - see above
 from providers.services import drafted, store  # noqa: E402 - see above
 from tenants import services  # noqa: E402 - see above
+from tenants.models import User  # noqa: E402 - see above
 from vault.models import Connection, SealedTokenSet  # noqa: E402 - see above
 from vault.services.sealed import grant_of, seal_tokens  # noqa: E402 - see above
 from vault.tokens import TokenSet  # noqa: E402 - see above
 
-_PROVIDER = "sentry"
-
 
 def make() -> None:
-    """Print one line an account: where it calls and with which key."""
+    """Print one line an account: where it calls and with which key.
+
+    BENCH_PROVIDERS (`sentry`) are installed everywhere; with BENCH_TOKEN all accounts have that token.
+    """
     call_command("migrate", verbosity=0)
-    spec = catalogue.get(_PROVIDER)
-    if spec is None:
-        raise LookupError(_PROVIDER)
+    join()
     now = datetime.now(UTC)
     for t in range(TENANTS):
         tenant = services.create_tenant(slug=f"tenant-{t}", name="", by=None)
-        wanted = drafted(tenant=tenant, slug=_PROVIDER, client_id="bench", api_base=os.environ["BENCH_PROVIDER_URL"])
-        installed = store(row=wanted, by=None)
-        for p in range(PEOPLE):
+        installed = [
+            store(
+                row=drafted(tenant=tenant, slug=slug, client_id="bench", api_base=os.environ["BENCH_PROVIDER_URL"]),
+                by=None,
+            )
+            for slug in os.environ.get("BENCH_PROVIDERS", "sentry").split()
+        ]
+        for p in range(int(os.environ.get("BENCH_PEOPLE", PEOPLE))):
             user = services.create_user(email=f"person-{p}@tenant-{t}.example.com", password=None)
             member = services.add_member(tenant=tenant, user=user, role="member", by=None)
             _, key = services.create_client_key(membership=member, name="bench", now=now, by=None)
-            connection = Connection.objects.create(
-                tenant=tenant,
-                installation=installed,
-                owner=user,
-                account_id=spec.account_id(f"{t}-{p}"),
-                account_label=user.email,
-                scopes=sorted(spec.oauth.scopes),
-                is_default=True,
-                connected_at=now,
-                grant=grant_of(installed),
-            )
-            tokens = TokenSet(f"token-of-{t}-{p}", f"refresh-of-{t}-{p}", 86_400, None)
-            SealedTokenSet.objects.create(
-                connection=connection,
-                expires_at=now + timedelta(days=1),
-                refreshed_at=now,
-                **seal_tokens(connection, tokens, version=1, grant=grant_of(installed)),
-            )
-            print(json.dumps({"path": f"/mcp/{tenant.slug}/{_PROVIDER}", "key": key}))
+            for row in installed:
+                _connect(row, user, f"{t}-{p}", now)
+                print(json.dumps({"path": f"/mcp/{tenant.slug}/{row.slug}", "key": key}))
+
+
+def _connect(installed: Installation, user: User, name: str, now: datetime) -> None:
+    spec = catalogue.get(installed.slug)
+    if spec is None:
+        raise LookupError(installed.slug)
+    connection = Connection.objects.create(
+        tenant=installed.tenant,
+        installation=installed,
+        owner=user,
+        account_id=spec.account_id(name),
+        account_label=user.email,
+        scopes=sorted(spec.oauth.scopes),
+        is_default=True,
+        connected_at=now,
+        grant=grant_of(installed),
+    )
+    tokens = TokenSet(os.environ.get("BENCH_TOKEN", f"token-of-{name}"), f"refresh-of-{name}", 86_400, None)
+    SealedTokenSet.objects.create(
+        connection=connection,
+        expires_at=now + timedelta(days=1),
+        refreshed_at=now,
+        **seal_tokens(connection, tokens, version=1, grant=grant_of(installed)),
+    )
 
 
 if __name__ == "__main__":

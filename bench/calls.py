@@ -27,15 +27,26 @@ def call(port: int, path: str, key: str, *, delay_ms: int, session: str | None =
     With `session`, what `opened` gave, it is one of the handshake era; else of 2026-07-28.
     """
     options = {"mode": "tool", "tool": "search_issues", "args": {"org": stub.organization(delay_ms), "limit": 2}}
-    params: dict[str, Any] = {"name": TOOL, "arguments": {"prompt": "Show the latest errors", "options": options}}
+    return request(port, path, key, {"prompt": "Show the latest errors", "options": options}, session=session)
+
+
+def request(port: int, path: str, key: str, arguments: Mapping[str, Any], *, session: str | None = None) -> bytes:
+    """A call with any arguments; see `call`."""
+    body, headers = message("tools/call", TOOL, {"name": TOOL, "arguments": arguments}, key, session=session)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return _request(f"POST {path}", port, f"{lines}Content-Length: {len(body)}\r\n", body)
+
+
+def message(
+    method: str, name: str, params: Mapping[str, Any], key: str, *, session: str | None = None
+) -> tuple[str, dict[str, str]]:
+    """The body of a request about something that has a name, and its headers; see `call`."""
     if session is None:
-        params["_meta"] = _META
-        era = f"MCP-Protocol-Version: {_ERA}\r\nMcp-Method: tools/call\r\nMcp-Name: {TOOL}\r\n"
+        params = {**params, "_meta": _META}
+        era = {"MCP-Protocol-Version": _ERA, "Mcp-Method": method, "Mcp-Name": name}
     else:
-        era = f"MCP-Protocol-Version: {_HANDSHAKE}\r\n" + (f"Mcp-Session-Id: {session}\r\n" if session else "")
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
-    headers = "".join(f"{name}: {value}\r\n" for name, value in _headers(key).items())
-    return _request(f"POST {path}", port, f"{headers}{era}Content-Length: {len(body)}\r\n", body)
+        era = {"MCP-Protocol-Version": _HANDSHAKE, **({"Mcp-Session-Id": session} if session else {})}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}), _headers(key) | era
 
 
 def opened(port: int, path: str, key: str) -> str:
@@ -64,12 +75,12 @@ def direct(port: int, *, delay_ms: int) -> bytes:
     """The request to the provider that such a call comes down to."""
     organization = stub.organization(delay_ms)
     query = "query=is%3Aunresolved&sort=date&statsPeriod=14d&limit=2"
-    return _request(
-        f"GET /api/0/organizations/{organization}/issues/?{query}",
-        port,
-        "Authorization: Bearer token-of-nobody\r\n",
-        "",
-    )
+    return fetch(port, f"/api/0/organizations/{organization}/issues/?{query}", "token-of-nobody")
+
+
+def fetch(port: int, address: str, bearer: str) -> bytes:
+    """A plain request with a token."""
+    return _request(f"GET {address}", port, f"Authorization: Bearer {bearer}\r\n", "")
 
 
 def delay_s(arguments: Mapping[str, Any]) -> float:

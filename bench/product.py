@@ -60,6 +60,8 @@ def environment(
         "BENCH_PROVIDER_URL": f"http://127.0.0.1:{provider_port}",
         "ASKS_PER_MINUTE": "10000000",
         "ASKS_PER_MINUTE_TENANT": "10000000",
+        "PROVIDER_CALLS_PER_MINUTE": "10000000",
+        "PROVIDER_CALLS_PER_MINUTE_TENANT": "10000000",
         "LOG_LEVEL": "WARNING",
         "DATABASE_URL": database,
     }

@@ -22,6 +22,7 @@ from metaagent import wiring
 from metaagent.background import Embedded
 from metaagent.bounds import Bounded
 from metaagent.endpoint.app import Receive, Scope, Send, metadata
+from metaagent.metrics import Metrics
 from vault.services import keys
 
 if not settings.DEBUG:
@@ -64,6 +65,7 @@ application = ProtocolTypeRouter(
                     r"^\.well-known/oauth-protected-resource(?:/.*)?$",
                     functools.partial(metadata, public_url=settings.PUBLIC_URL),
                 ),
+                _route(r"^metrics$", Metrics(runtime.telemetry, settings.METRICS_TOKEN)),
                 _route(r"", Bounded(_django)),
             ]
         ),

@@ -30,27 +30,54 @@ _REST_S = 5.0
 """How long Redis is left alone after it failed: the next caller does not wait for it again."""
 
 
+class Lost(Exception):
+    """Redis does not answer as it should, or did not a moment ago."""
+
+
 @dataclass(slots=True)
-class _Server:
-    """One Redis, shared by the cache objects that Django makes for each thread."""
+class Server:
+    """One Redis, and whether it is to be asked."""
 
     client: redis.Redis
     rest_until: float = 0.0
+    """By the monotonic clock; 0 while it answers."""
+
+    @property
+    def resting(self) -> bool:
+        """Whether `ask` would not even try."""
+        return time.monotonic() < self.rest_until
+
+    def ask(self, question: Callable[[redis.Redis], T]) -> T:
+        """What `question` gives. After a rest one caller tries, and the others do not wait with it. Raises: Lost."""
+        if self.resting:
+            raise Lost
+        if self.rest_until:
+            self.rest_until = time.monotonic() + _REST_S
+        rest_until = 0.0
+        try:
+            return question(self.client)
+        except (redis.RedisError, OSError) as failed:
+            rest_until = time.monotonic() + _REST_S
+            log.warning("redis is not used for %g s: %s", _REST_S, type(failed).__name__)
+            raise Lost from None
+        finally:
+            self.rest_until = rest_until
 
 
 @lru_cache(maxsize=8)
-def _server(url: str, timeout_s: float) -> _Server:
-    return _Server(redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s))
+def server(url: str, timeout_s: float = 0.5) -> Server:
+    """The Redis at `url`, one object for everybody in this process."""
+    return Server(redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s))
 
 
 class RedisOrLocal(BaseCache):
     """Values are bytes, integers, or what JSON can say. Never raises what Redis raises."""
 
-    def __init__(self, server: str, params: dict[str, Any]) -> None:
+    def __init__(self, url: str, params: dict[str, Any]) -> None:
         super().__init__(params)
-        self._server = _server(server, params.get("OPTIONS", {}).get("timeout_s", 0.5))
+        self._server = server(url, params.get("OPTIONS", {}).get("timeout_s", 0.5))
         self._redis = self._server.client
-        self._local = LocMemCache(f"instead of {server}", params)
+        self._local = LocMemCache(f"instead of {url}", params)
         self._seal_key = hmac.digest(settings.SECRET_KEY.encode(), b"metaagent cache", hashlib.sha256)
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:  # noqa: ANN401 - Django's signature
@@ -110,14 +137,11 @@ class RedisOrLocal(BaseCache):
 
     def _try(self, there: Callable[[], T], here: Callable[[], Any]) -> T:
         """In Redis, or for a while in this process when Redis fails."""
-        if time.monotonic() >= self._server.rest_until:
-            try:
-                return there()
-            except (redis.RedisError, OSError) as failed:
-                self._server.rest_until = time.monotonic() + _REST_S
-                log.warning("redis is not used for %g s: %s", _REST_S, type(failed).__name__)
-        found: T = here()
-        return found
+        try:
+            return self._server.ask(lambda _: there())
+        except Lost:
+            found: T = here()
+            return found
 
     def _px(self, timeout: float | None) -> int | None:
         seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout

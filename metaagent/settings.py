@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -293,6 +293,8 @@ CONSENT_ANSWER_S = env.number("CONSENT_ANSWER_S", 600, least=30, most=600)
 """How long a person may take to answer a consent question, and how long a consent to one ask waits for that ask."""
 CONSENT_DAYS = env.number("CONSENT_DAYS", 90, least=1, most=366)
 """How long a standing consent stands."""
+APPROVAL_ANSWER_S = env.number("APPROVAL_ANSWER_S", 600, least=30, most=600)
+"""How long a person may take to approve one call, and how long the approval then waits for that call."""
 DATA_KEY_CACHE_S = env.number("DATA_KEY_CACHE_S", 300, most=300)
 
 # --- REST
@@ -337,6 +339,60 @@ LISTENING_PER_CLIENT = env.number("LISTENING_PER_CLIENT", 4, least=1)
 CONNECT_WAIT_S = env.number("CONNECT_WAIT_S", 20, most=25)
 """How long a client's retry waits for a connection that is being made (MCP elicitation)."""
 
+# --- The model
+
+ANTHROPIC_API_KEY = env.text("ANTHROPIC_API_KEY")
+ANTHROPIC_BASE_URL = env.text("ANTHROPIC_BASE_URL")
+"""Any server that speaks the Messages API. With neither of the two there is no model: docs/agent.md says what works."""
+AGENT_MODEL = env.text("AGENT_MODEL", "claude-sonnet-5-5")
+"""Writes answers, when results have to be put together."""
+AGENT_SMALL_MODEL = env.text("AGENT_SMALL_MODEL", "claude-haiku-5-5")
+"""Chooses tools."""
+MODEL_TURN_S = env.number("MODEL_TURN_S", 15, least=1, most=600)
+"""How long one turn of a model may take; then the answer goes without it."""
+MODEL_PRICES = env.text("MODEL_PRICES")
+"""A file of prices in the form of metaagent/llm/prices.toml, which is used without one."""
+RESULT_CACHE_S = env.number("RESULT_CACHE_S", 30, most=3_600)
+"""How long what a read found may be given again at most; each tool has a limit of its own. 0 switches it off."""
+
+# --- Budgets: of one ask, and of a day (UTC) for each person in a tenant and for the tenant as a whole; 0 is no limit.
+# One ask's tool calls and seconds are TOOL_CALLS_PER_ASK and ASK_DEADLINE_S. Money is in micro-dollars, by the file of
+# prices; what has no price there is limited by tokens alone.
+
+_VAST = 10**15
+ASK_MODEL_TURNS = env.number("ASK_MODEL_TURNS", 6, least=1)
+ASK_TOKENS = env.number("ASK_TOKENS", 60_000)
+ASK_MICROS = env.number("ASK_MICROS", 200_000)
+USER_DAY_TURNS = env.number("USER_DAY_TURNS", 0)
+USER_DAY_CALLS = env.number("USER_DAY_CALLS", 0)
+USER_DAY_TOKENS = env.number("USER_DAY_TOKENS", 5_000_000, most=_VAST)
+USER_DAY_MICROS = env.number("USER_DAY_MICROS", 5_000_000, most=_VAST)
+USER_DAY_SECONDS = env.number("USER_DAY_SECONDS", 0)
+"""Time in which asks are worked. Of calls and time an ask reserves all that it may take: with less in a day than
+TOOL_CALLS_PER_ASK and ASK_DEADLINE_S there are no asks."""
+TENANT_DAY_TURNS = env.number("TENANT_DAY_TURNS", 0)
+TENANT_DAY_CALLS = env.number("TENANT_DAY_CALLS", 0)
+TENANT_DAY_TOKENS = env.number("TENANT_DAY_TOKENS", 100_000_000, most=_VAST)
+TENANT_DAY_MICROS = env.number("TENANT_DAY_MICROS", 100_000_000, most=_VAST)
+TENANT_DAY_SECONDS = env.number("TENANT_DAY_SECONDS", 0)
+DAY_USE_KEPT_DAYS = env.number("DAY_USE_KEPT_DAYS", 400, least=1, most=4_000)
+"""For how long it is kept what was used on a day."""
+
+# --- Calls to providers
+
+PROVIDER_CALLS_PER_MINUTE = env.number("PROVIDER_CALLS_PER_MINUTE", 600, least=1, most=10_000_000)
+"""Per installation and account, over all processes when there is Redis."""
+PROVIDER_CALLS_PER_MINUTE_TENANT = env.number("PROVIDER_CALLS_PER_MINUTE_TENANT", 36_000, least=1, most=10_000_000)
+PROVIDER_CALLS_AT_ONCE = env.number("PROVIDER_CALLS_AT_ONCE", 48, least=1)
+"""Per installation and process. Below the 64 connections to one host that all tenants share."""
+PROVIDER_CALLS_AT_ONCE_ACCOUNT = env.number("PROVIDER_CALLS_AT_ONCE_ACCOUNT", 16, least=1)
+BREAKER_FAILURES = env.number("BREAKER_FAILURES", 8, least=1, most=1_000)
+"""So many calls of an installation fail in a row before its provider is left alone."""
+BREAKER_PAUSE_S = env.number("BREAKER_PAUSE_S", 5, least=1, most=60)
+"""How often it is tried then, by one call."""
+LIMITS_WITHOUT_REDIS_PERCENT = env.number("LIMITS_WITHOUT_REDIS_PERCENT", 50, least=1, most=100)
+"""What each process takes of these rates while the Redis that they are shared in is lost."""
+
 # --- Background work
 
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or "memory://localhost"
@@ -357,6 +413,41 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {} if env.text("CELERY_BROKER_URL") else {"pol
 
 EGRESS_ALLOW_CIDRS = env.text("EGRESS_ALLOW_CIDRS")
 EGRESS_ALLOW_HTTP_HOSTS = env.text("EGRESS_ALLOW_HTTP_HOSTS")
+
+# --- Telemetry
+
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+"""The bearer that /metrics wants; without one it is open to all who reach it."""
+if METRICS_TOKEN and (len(METRICS_TOKEN) < 20 or not METRICS_TOKEN.isascii() or " " in METRICS_TOKEN):  # noqa: PLR2004 - see below
+    raise ImproperlyConfigured("METRICS_TOKEN is weak. Set it to at least 20 random characters.")
+OTEL_EXPORTER_OTLP_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT").rstrip("/")
+"""Where spans are sent, such as http://collector:4318; without it there are none."""
+_collector = urlsplit(OTEL_EXPORTER_OTLP_ENDPOINT)
+if OTEL_EXPORTER_OTLP_ENDPOINT and (
+    _collector.scheme not in {"http", "https"}
+    or not _collector.hostname
+    or _collector.username is not None
+    or _collector.query
+    or _collector.fragment
+):
+    raise ImproperlyConfigured("OTEL_EXPORTER_OTLP_ENDPOINT must look like http://host:4318, without a password.")
+_pairs = [pair.partition("=") for pair in env.text("OTEL_EXPORTER_OTLP_HEADERS").split(",") if pair.strip()]
+OTEL_EXPORTER_OTLP_HEADERS = {name.strip(): unquote(value).strip() for name, _, value in _pairs}
+"""What the collector wants to be shown: `name=value,name=value`, the values URL-encoded."""
+if not all(
+    each and each.isascii() and each.isprintable() for pair in OTEL_EXPORTER_OTLP_HEADERS.items() for each in pair
+):
+    raise ImproperlyConfigured("OTEL_EXPORTER_OTLP_HEADERS must be a list such as name=value,name=value.")
+OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME", "metaagent")
+TELEMETRY_SEND_S = env.number("TELEMETRY_SEND_S", 5, least=1, most=30)
+"""How long sending spans may take, each time and when the process ends."""
+_aloud = env.text("TELEMETRY_CONTENT") == "even-in-production"
+TELEMETRY_CONTENT = _aloud or env.flag("TELEMETRY_CONTENT")
+"""Whether spans hold prompts and answers, without what looks like a token. For finding faults."""
+if TELEMETRY_CONTENT and not DEBUG and not _aloud:
+    raise ImproperlyConfigured(
+        "TELEMETRY_CONTENT would send what people ask to the collector. If that is meant, say even-in-production."
+    )
 
 # --- Logging: one line a fact, never a URL query, a header or a body
 
@@ -381,6 +472,7 @@ LOGGING = {
             "anthropic",
             "mcp",
             "asyncio",
+            "opentelemetry",
             "celery",
             "kombu",
             "uvicorn.access",

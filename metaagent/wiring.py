@@ -11,42 +11,69 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import Error as DatabaseFailed
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from audit import services as audit
 from audit.events import Event, EventKind
 from audit.fingerprint import fingerprint, tenant_key
-from metaagent.agent.ports import AccessToken, MeteredApi, NoToken
-from metaagent.agent.service import Agent, Limits, Ports
-from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Principal, Question, StandingConsent
+from metaagent.agent.failures import BudgetExceeded, PolicyDenied
+from metaagent.agent.model import Role
+from metaagent.agent.ports import AccessToken, MeteredApi, NoToken, Ports, Reservation
+from metaagent.agent.service import Agent, Limits
+from metaagent.agent.telemetry import Telemetry
+from metaagent.agent.traffic import LocalTraffic, Traffic, TrafficLimits
+from metaagent.agent.types import (
+    Admission,
+    Amount,
+    ConnectionRef,
+    Fact,
+    Intent,
+    Principal,
+    Proposed,
+    Question,
+    StandingConsent,
+)
+from metaagent.agent.work import Manner
+from metaagent.cache import server as redis_server
 from metaagent.endpoint import server
 from metaagent.endpoint.app import Front, McpEndpoint
 from metaagent.endpoint.auth import Presented
 from metaagent.endpoint.calls import Calls
 from metaagent.endpoint.listen import Listening
 from metaagent.endpoint.tools import AskDefaults
+from metaagent.llm.prices import PRICES_FILE, Prices
+from metaagent.traffic import RedisTraffic
 from providers import selectors as providers
 from providers.client import ApiClient
 from providers.egress import Egress, EgressPolicy
 from providers.spec import ConsentPolicy, Effect, Exposure, Json, ProviderSpec
-from tenants import keys, standing
+from tenants import budgets, keys, standing
 from tenants import selectors as tenants
 from tenants.oauth import tokens
 from tenants.oauth.selectors import token_standing
+from tenants.services import Refused
 from vault import links
 from vault import selectors as vault
-from vault.services import access, connect, consent, once
+from vault.services import access, approve, connect, consent, once, question
+
+if TYPE_CHECKING:
+    from metaagent.llm.claude import Claude
+    from metaagent.otlp import Outlet
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +83,8 @@ _COUNTER_S = 2_592_000
 """How long a list's counter lasts. With a new one the list begins anew."""
 _BEARER_S = 5.0
 """How long a bearer is remembered, though nobody's rights change."""
+_BLOCK_IDLE_S = 60.0
+"""After how long what a person does not use of today's budgets is free for other processes."""
 _LAST_MOMENT_S = 0.2
 """A token this near its end might not be good any more when it reaches the provider."""
 
@@ -491,6 +520,212 @@ _KINDS = {
 }
 
 
+@dataclass(slots=True, eq=False)
+class Block:
+    """A piece of one person's day that this process may grant from by itself."""
+
+    tenant_id: UUID
+    user_id: UUID
+    day: date
+    over_at: float
+    """When that day ends, by this process's own stopwatch."""
+    free: Amount = field(default_factory=Amount)
+    """Counted in the database and not used. Turns, tokens and money are only on their way back there."""
+    out: int = 0
+    """Reservations that are not settled."""
+    touched: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A reservation, of the day that its block is of."""
+
+    amount: Amount
+    block: Block
+    settled: bool = False
+
+
+class DayLedger:
+    """The ledger port: blocks of calls and time are taken from the database ahead of need, all else exactly.
+
+    What is free in blocks is given back when they have been idle for a while, when their day is over, and at the end.
+    A process that is killed takes with it what it held: less may be used that day, never more.
+    """
+
+    _AHEAD = budgets.Use(calls=256, ms=600_000)
+
+    def __init__(
+        self, bridge: Bridge, *, clock: Callable[[], datetime] = budgets.clock, idle_s: float = _BLOCK_IDLE_S
+    ) -> None:
+        self._bridge = bridge
+        self._clock = clock
+        self._idle_s = idle_s
+        self._current: dict[tuple[UUID, UUID], Block] = {}
+        self._former: set[Block] = set()
+        """Of days that are over, until nothing of them is free or out."""
+        self._drawing: WeakValueDictionary[tuple[UUID, UUID], asyncio.Lock] = WeakValueDictionary()
+        self._underway: set[asyncio.Task[object]] = set()
+        self._tending: asyncio.TimerHandle | None = None
+
+    async def reserve(self, principal: Principal, amount: Amount) -> Held:
+        """Put it aside. Raises: BudgetExceeded, and what the database raises."""
+        if amount.turns or amount.tokens or amount.micros:
+            return await self._reserved(principal, amount, budgets.NOTHING)
+        whose = principal.tenant_id, principal.user_id
+        if held := self._granted(whose, amount):
+            return held
+        async with self._drawing.setdefault(whose, asyncio.Lock()):  # who waits here finds what another has drawn
+            return self._granted(whose, amount) or await self._reserved(principal, amount, self._AHEAD)
+
+    def _granted(self, whose: tuple[UUID, UUID], amount: Amount) -> Held | None:
+        block = self._current.get(whose)
+        now = time.monotonic()
+        if block is None or now >= block.over_at or amount.calls > block.free.calls or amount.ms > block.free.ms:
+            return None
+        return _held(block, amount, now)
+
+    async def _reserved(self, principal: Principal, amount: Amount, ahead: budgets.Use) -> Held:
+        """From the database. What a caller who is cancelled meanwhile does not take stays in its block."""
+        task = self._begun(self._reserve(principal, amount, ahead))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_untaken)
+            raise
+
+    async def _reserve(self, principal: Principal, amount: Amount, ahead: budgets.Use) -> Held:
+        tenant_id, user_id = principal.tenant_id, principal.user_id
+
+        def work() -> tuple[datetime, budgets.Use]:
+            now = self._clock()
+            return now, budgets.reserve(tenant_id=tenant_id, user_id=user_id, use=_use(amount), ahead=ahead, now=now)
+
+        began = time.monotonic()
+        try:
+            now, counted = await self._bridge.quick(work)
+        except budgets.Exhausted as exhausted:
+            raise BudgetExceeded(exhausted.scope, exhausted.what) from None
+        block = self._block(tenant_id, user_id, now, began)
+        block.free += Amount(counted.turns, counted.calls, counted.tokens, counted.micros, counted.ms)
+        self._tend_later()
+        return _held(block, amount, time.monotonic())
+
+    def _block(self, tenant_id: UUID, user_id: UUID, now: datetime, began: float) -> Block:
+        """The block of the day of `now`, which was read after `began`."""
+        block = self._current.get((tenant_id, user_id))
+        if block is None or block.day != now.date():
+            if block is not None:
+                self._former.add(block)
+            midnight = datetime.combine(now.date(), datetime.min.time(), UTC) + timedelta(days=1)
+            block = Block(tenant_id, user_id, now.date(), began + (midnight - now).total_seconds())
+            self._current[tenant_id, user_id] = block
+        return block
+
+    async def settle(self, reservation: Reservation, used: Amount) -> None:
+        """Count what was used, once. What the database does not take now it is given later."""
+        if not isinstance(reservation, Held) or reservation.settled:
+            return
+        block = _released(reservation, used)
+        if block.free.turns or block.free.tokens or block.free.micros:
+            exact = Amount(turns=block.free.turns, tokens=block.free.tokens, micros=block.free.micros)
+            await asyncio.shield(self._give_back([(block, exact)]))
+
+    def _give_back(self, parts: list[tuple[Block, Amount]]) -> asyncio.Task[None]:
+        for block, part in parts:
+            block.free -= part  # now: nobody else may grant it, or give it back too
+        return self._begun(self._return(parts))
+
+    def _begun(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
+        """As a task that no caller's end ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._underway.add(task)
+        task.add_done_callback(self._underway.discard)
+        return task
+
+    async def _return(self, parts: list[tuple[Block, Amount]]) -> None:
+        def work() -> None:
+            while parts:
+                block, part = parts[-1]
+                budgets.settle(
+                    tenant_id=block.tenant_id,
+                    user_id=block.user_id,
+                    day=block.day,
+                    reserved=_use(part),
+                    used=budgets.NOTHING,
+                )
+                parts.pop()
+
+        try:
+            await self._bridge.quick(work)
+        except DatabaseFailed as away:
+            log.warning("unused budgets wait for the database: %s", type(away).__name__)
+        finally:
+            for block, part in parts:
+                block.free += part
+
+    def _tend_later(self) -> None:
+        if self._tending is None:
+            self._tending = asyncio.get_running_loop().call_later(self._idle_s, self._tend)
+
+    def _tend(self) -> None:
+        """Let go of blocks that nobody has used for a while, and of those whose day is over."""
+        self._tending = None
+        now = time.monotonic()
+        for whose, block in list(self._current.items()):
+            if now >= min(block.over_at, block.touched + self._idle_s):
+                self._former.add(self._current.pop(whose))
+        self._give_back_former()
+        if self._current or self._former:
+            self._tend_later()
+
+    def _give_back_former(self) -> None:
+        nothing = Amount()
+        if parts := [(block, block.free) for block in self._former if block.free != nothing]:
+            self._give_back(parts)
+        elif not self._underway:
+            self._former = {block for block in self._former if block.out}
+
+    async def aclose(self) -> None:
+        """Give back what is free."""
+        if self._tending is not None:
+            self._tending.cancel()
+        await self._ended()
+        self._former.update(self._current.values())
+        self._current.clear()
+        self._give_back_former()
+        await self._ended()
+
+    async def _ended(self) -> None:
+        while self._underway:
+            await asyncio.wait(self._underway)
+
+
+def _use(amount: Amount) -> budgets.Use:
+    return budgets.Use(amount.turns, amount.calls, amount.tokens, amount.micros, amount.ms)
+
+
+def _held(block: Block, amount: Amount, now: float) -> Held:
+    block.free -= amount
+    block.out += 1
+    block.touched = now
+    return Held(amount, block)
+
+
+def _released(held: Held, used: Amount) -> Block:
+    block = held.block
+    held.settled = True
+    block.free += held.amount - used
+    block.out -= 1
+    block.touched = time.monotonic()
+    return block
+
+
+def _untaken(reserving: asyncio.Task[Held]) -> None:
+    """Nobody waits for it any more: what was reserved goes back when its block does."""
+    if not reserving.cancelled() and reserving.exception() is None:
+        _released(reserving.result(), Amount())
+
+
 class ConnectLinks:
     """Connect links over the vault."""
 
@@ -541,7 +776,7 @@ class VaultConsents:
     async def answered(self, principal: Principal, question_id: UUID) -> bool:
         """Whether there is nothing left to wait for."""
         return await self._bridge.quick(
-            lambda: consent.answered(consent_id=question_id, user_id=principal.user_id, now=datetime.now(UTC))
+            lambda: question.answered(question_id, user_id=principal.user_id, now=datetime.now(UTC))
         )
 
     async def take(
@@ -559,6 +794,58 @@ class VaultConsents:
                 now=datetime.now(UTC),
             )
         )
+
+
+class VaultApprovals:
+    """Approval questions and answers over the vault; a data key may have to be opened for them."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    async def question(self, principal: Principal, call: Proposed, sent: Mapping[str, Json]) -> Question:
+        """The question to this person, and where they answer it.
+
+        Raises: PolicyDenied when nobody can be asked; providers.errors.Unavailable when the keys cannot be had now.
+        """
+        try:
+            row = await self._bridge.slow(
+                lambda: approve.ask(
+                    tenant_id=principal.tenant_id,
+                    user_id=principal.user_id,
+                    connection_id=call.connection_id,
+                    client=principal.client,
+                    tool=call.tool,
+                    args=call.args,
+                    sent=sent,
+                    now=datetime.now(UTC),
+                )
+            )
+        except Refused as refused:
+            raise PolicyDenied(str(refused)) from None
+        return Question(row.pk, links.approve_url(row.pk), row.declined_at is not None)
+
+    async def answered(self, principal: Principal, question_id: UUID) -> bool:
+        """Whether there is nothing left to wait for."""
+        return await self._bridge.quick(
+            lambda: question.answered(question_id, user_id=principal.user_id, now=datetime.now(UTC))
+        )
+
+    async def take(
+        self, principal: Principal, connection_id: UUID, sent: Mapping[str, Json], run_id: str
+    ) -> Sequence[Proposed]:
+        """The calls that were approved for this ask, for one caller only. Raises: providers.errors.Unavailable."""
+        taken = await self._bridge.slow(
+            lambda: approve.take(
+                tenant_id=principal.tenant_id,
+                user_id=principal.user_id,
+                client=principal.client,
+                connection_id=connection_id,
+                sent=sent,
+                run_id=run_id,
+                now=datetime.now(UTC),
+            )
+        )
+        return [Proposed(connection_id, call.tool.name, call.args) for call in taken]
 
 
 class LocalShared:
@@ -643,25 +930,71 @@ class Runtime:
     endpoint: McpEndpoint
     bridge: Bridge
     journal: Journal
+    ledger: DayLedger
     egress: Egress
+    model: Claude | None
+    telemetry: Telemetry
+    outlet: Outlet | None
+    """Where spans leave, if they do."""
 
     async def aclose(self) -> None:
-        """End in order: no new work, then what is in flight, then the log."""
+        """End in order: no new work, then what is in flight, then the log and the spans."""
         await self.endpoint.aclose()
         await self.agent.aclose()
+        if self.model:
+            await self.model.aclose()
         await self.egress.aclose()
+        await self.ledger.aclose()
         await asyncio.to_thread(self.bridge.close)
         await self.journal.aclose()
+        if self.outlet:
+            await asyncio.to_thread(self.outlet.close)
         await asyncio.to_thread(_close_connections)  # Django refuses to close them where an event loop runs
+
+
+def traffic(bridge: Bridge) -> Traffic:
+    """The limits on calls to providers, from the settings."""
+    limits = TrafficLimits(
+        per_account=settings.PROVIDER_CALLS_PER_MINUTE,
+        per_tenant=settings.PROVIDER_CALLS_PER_MINUTE_TENANT,
+        at_once=settings.PROVIDER_CALLS_AT_ONCE,
+        at_once_account=settings.PROVIDER_CALLS_AT_ONCE_ACCOUNT,
+        breaker_failures=settings.BREAKER_FAILURES,
+        breaker_pause_s=settings.BREAKER_PAUSE_S,
+    )
+    if not settings.REDIS_URL:
+        return Traffic(LocalTraffic(limits), limits)
+    share = settings.LIMITS_WITHOUT_REDIS_PERCENT / 100
+    return Traffic(RedisTraffic(redis_server(settings.REDIS_URL), limits, share=share, run=bridge.quick), limits)
+
+
+def _outlet() -> Outlet | None:
+    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        return None
+    from metaagent.otlp import Outlet  # noqa: PLC0415 - the SDK costs start-up time and memory
+
+    return Outlet(
+        settings.OTEL_EXPORTER_OTLP_ENDPOINT,
+        headers=settings.OTEL_EXPORTER_OTLP_HEADERS,
+        service=settings.OTEL_SERVICE_NAME,
+        timeout_s=settings.TELEMETRY_SEND_S,
+    )
 
 
 def build() -> Runtime:
     """Put one process together from the settings."""
+    outlet = _outlet()
+    telemetry = Telemetry(outlet.tracer if outlet else None, content=settings.TELEMETRY_CONTENT)
+    if settings.TELEMETRY_CONTENT:
+        log.warning("TELEMETRY_CONTENT is on: spans hold what people ask and are answered.")
     bridge = Bridge()
     journal = Journal(settings.SECRET_KEY)
     watch, kept_s = Watch(bridge, settings.STANDING_CACHE_MS / 1_000), float(settings.STANDING_KEPT_S)
     rights = Standing(bridge, watch, Remembered(watch, kept_s), Remembered(watch, kept_s))
     egress = Egress(EgressPolicy.parse(settings.EGRESS_ALLOW_CIDRS, settings.EGRESS_ALLOW_HTTP_HOSTS))
+
+    model = _model(egress)
+    ledger = DayLedger(bridge)
 
     def dial(provider: ProviderSpec, token: AccessToken) -> MeteredApi:
         return ApiClient(
@@ -674,21 +1007,17 @@ def build() -> Runtime:
         links=ConnectLinks(bridge),
         consents=VaultConsents(bridge),
         audit=journal,
+        approvals=VaultApprovals(bridge),
+        ledger=ledger,
         shared=CacheShared(bridge) if settings.REDIS_URL else LocalShared(settings.RESULT_STORE_BYTES),
+        traffic=traffic(bridge),
+        telemetry=telemetry,
         dial=dial,
         stamp=watch.stamp,
+        price=_prices().cost,
+        model=model,
     )
-    agent = Agent(
-        ports,
-        Limits(
-            per_user=settings.ASKS_PER_MINUTE,
-            per_tenant=settings.ASKS_PER_MINUTE_TENANT,
-            at_once=settings.ASKS_AT_ONCE,
-            calls_per_ask=settings.TOOL_CALLS_PER_ASK,
-            deadline_s=settings.ASK_DEADLINE_S,
-            result_ttl_s=settings.RESULT_TTL_S,
-        ),
-    )
+    agent = Agent(ports, _limits())
 
     async def first_use(state_id: str) -> bool:
         return await bridge.quick(lambda: once.first_use(state_id=state_id, now=datetime.now(UTC)))
@@ -709,7 +1038,50 @@ def build() -> Runtime:
         session_key=_derived("mcp-session"),
     )
     endpoint = McpEndpoint(front, calls, bearers, mcp_server)
-    return Runtime(agent, endpoint, bridge, journal, egress)
+    return Runtime(agent, endpoint, bridge, journal, ledger, egress, model, telemetry, outlet)
+
+
+def _limits() -> Limits:
+    return Limits(
+        per_user=settings.ASKS_PER_MINUTE,
+        per_tenant=settings.ASKS_PER_MINUTE_TENANT,
+        at_once=settings.ASKS_AT_ONCE,
+        budget=Amount(
+            turns=settings.ASK_MODEL_TURNS,
+            calls=settings.TOOL_CALLS_PER_ASK,
+            tokens=settings.ASK_TOKENS,
+            micros=settings.ASK_MICROS,
+            ms=settings.ASK_DEADLINE_S * 1_000,
+        ),
+        manner=Manner(
+            models={Role.CHOOSE: settings.AGENT_SMALL_MODEL, Role.WRITE: settings.AGENT_MODEL},
+            turn_s=settings.MODEL_TURN_S,
+            result_ttl_s=settings.RESULT_TTL_S,
+        ),
+        result_cache_s=settings.RESULT_CACHE_S,
+    )
+
+
+def _model(egress: Egress) -> Claude | None:
+    if not settings.ANTHROPIC_API_KEY and not settings.ANTHROPIC_BASE_URL:
+        return None
+    from metaagent.llm import claude  # noqa: PLC0415 - the SDK costs seconds of start-up and 55 MB
+
+    base_url = settings.ANTHROPIC_BASE_URL or claude.ANTHROPIC_URL
+    return claude.Claude(
+        api_key=settings.ANTHROPIC_API_KEY,
+        models=_limits().manner.models,
+        transport=claude.way_out(base_url, egress),
+        base_url=base_url,
+    )
+
+
+def _prices() -> Prices:
+    """Raises: ImproperlyConfigured."""
+    try:
+        return Prices.read(Path(settings.MODEL_PRICES or PRICES_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as wrong:
+        raise ImproperlyConfigured(f"MODEL_PRICES cannot be used: {wrong}") from None
 
 
 def _ring(purpose: str) -> list[bytes]:

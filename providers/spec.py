@@ -137,6 +137,10 @@ class ToolSpec:
     scopes: frozenset[str] = frozenset()
     """The least scopes that let it work; all of them are needed."""
     effect: Effect = Effect.READ
+    gives: str = ""
+    """The shape of `Result.data`, for whoever refers into it: `[{id, title, project.slug}]`. Empty: not known."""
+    keep_s: int = 30
+    """How long what a read found may be given again, in seconds; 0: it is always read anew."""
     asks: tuple[str, ...] = ()
     """Questions this tool alone answers, as people put them; `{param}` stands for a value. The router learns them."""
 

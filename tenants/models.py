@@ -111,6 +111,36 @@ class ClientKey(models.Model):
         return f"{self.prefix}… ({self.name})"
 
 
+class DayUse(models.Model):
+    """What a person in a tenant, or the tenant as a whole, has used on one day (UTC), with what is put aside for now.
+
+    Written by `tenants.budgets` alone.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+    """None: everybody in the tenant together."""
+    day = models.DateField()
+    turns = models.BigIntegerField(default=0)
+    calls = models.BigIntegerField(default=0)
+    tokens = models.BigIntegerField(default=0)
+    micros = models.BigIntegerField(default=0)
+    ms = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "user", "day"], name="day_use_of_user_unique"),
+            # A person that is NULL is unlike every other NULL to the constraint above.
+            models.UniqueConstraint(
+                fields=["tenant", "day"], condition=models.Q(user=None), name="day_use_of_tenant_unique"
+            ),
+        ]
+        indexes = [models.Index(fields=["day"], name="day_use_day")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id or 'everybody'} in {self.tenant_id} on {self.day}"
+
+
 class Standing(models.Model):
     """One row: how often anybody's rights have changed (see `tenants.standing`)."""
 

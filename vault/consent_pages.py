@@ -1,4 +1,4 @@
-"""What people read about consent: what a client would be let do, in words, and why there is nothing to answer."""
+"""What people read about consent: what a client would be let do, in words; and why there is no question to answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenants import selectors as tenants
 from vault.models import Consent
 from vault.pages import Page
 from vault.services import consent as consents
-from vault.services.consent import State, Stop
+from vault.services.question import State, Stop
 
 _ACTS = {Effect.READ: "read from", Effect.WRITE: "change things in", Effect.DESTRUCTIVE: "delete things in"}
 _BEYOND = {
@@ -114,6 +114,18 @@ _PAGES: Mapping[State | Stop, Page] = {
         "This link belongs to a tenant that you are not a member of any more. Nothing was allowed.",
         "If you should be one, ask its administrator to add you, then ask again in your client.",
     ),
+    Stop.CHANGED: Page(
+        HTTPStatus.GONE,
+        "This is not what was asked any more",
+        "What would be done has changed since, or cannot be read. Nothing was allowed.",
+        "Ask again in your client and open the fresh link it shows.",
+    ),
+    Stop.CLOSED: Page(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The vault is closed",
+        "What would be done is kept encrypted, and the key to it cannot be reached right now. Nothing was allowed.",
+        "Reload this page in a minute. If it stays, tell your administrator.",
+    ),
     State.EXPIRED: Page(
         HTTPStatus.GONE,
         "This link is too old",
@@ -123,7 +135,7 @@ _PAGES: Mapping[State | Stop, Page] = {
     State.USED: Page(
         HTTPStatus.GONE,
         "This was used already",
-        "You allowed one request, and your client has made it.",
+        "What you allowed once, your client has done.",
         "For another one, ask again in your client: it shows you a fresh link.",
     ),
     State.OVER: Page(

@@ -30,6 +30,11 @@ def consent_url(consent_id: object) -> str:
     return f"{settings.PUBLIC_URL}{reverse('consent', args=[consent_id])}"
 
 
+def approve_url(approval_id: object) -> str:
+    """Where a person approves one call. As above."""
+    return f"{settings.PUBLIC_URL}{reverse('approve', args=[approval_id])}"
+
+
 def callback_url(installation_id: object) -> str:
     """The redirect URI registered with the provider: one per installation, so that answers cannot be mixed up."""
     return f"{settings.PUBLIC_URL}{reverse('oauth_callback', args=[installation_id])}"

@@ -160,20 +160,20 @@ class Revocation(models.Model):
         return f"revocation of {self.connection_id}, version {self.version}"
 
 
-class Consent(models.Model):
-    """A person's permission for an effect on a connection, for one client: first a question, then perhaps given."""
+class Question(models.Model):
+    """What a person is asked to allow one client through a connection, and what became of it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="consents")
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="consents")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
     client = models.CharField(max_length=80)
     effect = models.CharField(max_length=11)
     """`providers.spec.Effect`."""
     once = models.CharField(max_length=64, blank=True)
     """Digest of the one ask it is for; empty: it stands until it ends or is withdrawn."""
     tool = models.CharField(max_length=80, blank=True)
-    """The tool that asked, when it is for one ask."""
+    """The tool that asked, when it is for one ask; a long name is cut."""
     asked_at = models.DateTimeField()
     answer_until = models.DateTimeField()
     given_at = models.DateTimeField(null=True)
@@ -183,10 +183,30 @@ class Consent(models.Model):
     withdrawn_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["tenant", "user", "connection"], name="consent_of_user")]
+        abstract = True
 
     def __str__(self) -> str:
-        return f"consent {self.id} to {self.effect}"
+        return f"{self._meta.verbose_name} {self.id} to {self.effect}"
+
+
+class Consent(Question):
+    """A person's permission for an effect on a connection, for one client: first a question, then perhaps given."""
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "user", "connection"], name="consent_of_user")]
+
+
+class Approval(Question):
+    """A person's permission for exactly one call, once. Its arguments are sealed, bound to everything it is for."""
+
+    call = models.CharField(max_length=64)
+    """Digest of the call: the tool as it was, the connection, the arguments."""
+    key = models.ForeignKey(TenantKey, on_delete=models.RESTRICT, related_name="+")
+    sealed = models.BinaryField()
+    """The tool's name and its arguments."""
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "user", "connection"], name="approval_of_user")]
 
 
 class UsedState(models.Model):

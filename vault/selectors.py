@@ -19,7 +19,7 @@ from tenants import selectors as tenants
 from tenants.models import Membership
 from vault import sealing
 from vault.crypto import DataKey, KeysUnavailable, Unreadable, key_id
-from vault.models import Connection, Consent, Revocation, SealedTokenSet, Status
+from vault.models import Approval, Connection, Consent, Revocation, SealedTokenSet, Status
 from vault.services.access import SealedAccess, sealed_with
 from vault.services.accounts import ADMINS
 from vault.services.sealed import grant_of
@@ -114,9 +114,15 @@ def standing_consents(user_id: UUID, *, now: datetime) -> Mapping[UUID, list[tup
     return found
 
 
-def consent_by(user_id: UUID, consent_id: UUID) -> Consent | None:
-    """One consent, for the person whose it is."""
-    return Consent.objects.filter(pk=consent_id, user_id=user_id).first()
+def open_approvals(user_id: UUID, *, now: datetime) -> list[tuple[Approval, str]]:
+    """What waits for a person's approval, where they are still a member; each with what they call the client."""
+    rows = (
+        Approval.objects.filter(user_id=user_id, tenant__memberships__user_id=user_id, tenant__closed_at=None)
+        .filter(given_at=None, declined_at=None, withdrawn_at=None, answer_until__gt=now)
+        .select_related("tenant", "connection__installation")
+        .order_by("asked_at")
+    )
+    return [(row, tenants.client_name(row.client)) for row in rows]
 
 
 def _given(rows: QuerySet[Consent], now: datetime) -> list[GivenConsent]:

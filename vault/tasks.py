@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from tenants import budgets
 from tenants.background import task
-from vault.services import access, connect, consent, leave, once, revoke
+from vault.services import access, connect, leave, once, question, revoke
 
 _KEPT = timedelta(days=1)
 
@@ -41,8 +42,9 @@ def keep_alive() -> None:
 
 @task
 def forget() -> None:
-    """Rows nobody needs any more: removed tenants and providers, old consents, used states."""
+    """Rows nobody needs any more: removed tenants and providers, old questions, used states, days long past."""
     now = datetime.now(UTC)
     leave.purge(now=now)
-    consent.forget(before=now - _KEPT)
+    question.forget(before=now - _KEPT)
     once.forget(now=now)
+    budgets.forget(now=now)

@@ -1,4 +1,4 @@
-"""Where people connect and disconnect."""
+"""Where people connect, answer what they are asked, and disconnect."""
 
 from django.urls import path
 
@@ -12,5 +12,7 @@ urlpatterns = [
     path("connect/<str:slug>/", views.connect_page, name="connect"),
     path("consent/<uuid:consent_id>/", views.consent_page, name="consent"),
     path("consent/<uuid:consent_id>/withdraw/", views.consent_withdraw, name="consent_withdraw"),
+    path("approve/<uuid:approval_id>/", views.approve_page, name="approve"),
+    path("approve/<uuid:approval_id>/withdraw/", views.approve_withdraw, name="approve_withdraw"),
     path("oauth/callback/<uuid:installation_id>/", views.callback, name="oauth_callback"),
 ]

@@ -1,8 +1,10 @@
-"""The pages of connecting: parse, one call, answer."""
+"""The pages of connecting and of answering: parse, one call, answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -10,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -20,12 +23,12 @@ from providers.spec import ProviderSpec
 from tenants import selectors as tenants
 from tenants.models import User
 from tenants.services import Refused
-from vault import consent_pages, pages, selectors
-from vault.models import Connection
-from vault.services import accounts, connect, consent
+from vault import approve_pages, consent_pages, pages, selectors
+from vault.models import Approval, Connection, Consent
+from vault.services import accounts, connect, question
 from vault.services import revoke as revoking
 from vault.services.connect import Stop, Stopped
-from vault.services.consent import State
+from vault.services.question import K, State
 
 
 @login_required
@@ -94,7 +97,8 @@ def connections(request: HttpRequest) -> HttpResponse:
         for member in tenants.memberships_of(user)
         for row in providers.installations(member.tenant_id)
     ]
-    return render(request, "connections/list.html", {"entries": entries, "offered": offered})
+    shown = {"entries": entries, "offered": offered, "waiting": selectors.open_approvals(user.pk, now=now)}
+    return render(request, "connections/list.html", shown)
 
 
 @login_required
@@ -238,43 +242,65 @@ def _session(request: HttpRequest) -> str:
 @require_http_methods(["GET", "POST"])
 def consent_page(request: HttpRequest, consent_id: UUID) -> HttpResponse:
     """What a client wants to do in this person's name, and their answer; looking at it changes nothing."""
+    sheet = partial(consent_pages.sheet, now=datetime.now(UTC))
+    return _question(request, Consent, consent_id, "consent", sheet)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def approve_page(request: HttpRequest, approval_id: UUID) -> HttpResponse:
+    """The one call a client wants to make in this person's name, whole, and their answer."""
+    return _question(request, Approval, approval_id, "approve", approve_pages.sheet)
+
+
+def _question(
+    request: HttpRequest, kind: type[K], question_id: UUID, folder: str, sheet: Callable[[K], object]
+) -> HttpResponse:
+    """Only what can be shown can be answered."""
     now = datetime.now(UTC)
     try:
-        row = consent.opened(consent_id=consent_id, user=_user(request))
-    except consent.Stopped as stopped:
-        return _not_asked(request, stopped.why)
-    state = consent.state(row, now=now)
-    if request.method == "POST":
-        if state in {State.OPEN, State.DECLINED}:
-            match request.POST.get("answer"):
-                case "allow":
-                    consent.give(consent=row, now=now)
-                case "decline":
-                    consent.decline(consent=row, now=now)
-        return redirect("consent", row.pk)
-    match state:
-        case State.OPEN | State.DECLINED:
-            template = "consent/consent.html"
-        case State.GIVEN:
-            template = "consent/given.html"
-        case _:
+        row = question.opened(kind, question_id, user=_user(request))
+        state = question.state(row, now=now)
+        if state not in {State.OPEN, State.DECLINED, State.GIVEN}:
             return _not_asked(request, state, providers.spec_of(row.connection.installation))
-    return render(request, template, {"sheet": consent_pages.sheet(row, now=now), "state": state.value})
+        shown = sheet(row)
+    except question.Stopped as stopped:
+        return _not_asked(request, stopped.why)
+    if request.method == "GET":
+        template = "given" if state is State.GIVEN else folder
+        return render(request, f"{folder}/{template}.html", {"sheet": shown, "state": state.value})
+    match request.POST.get("answer"):
+        case "allow":
+            question.give(row, now=now)
+        case "decline":
+            question.decline(row, now=now)
+    return redirect(folder, row.pk)
 
 
 @login_required
 @require_POST
 def consent_withdraw(request: HttpRequest, consent_id: UUID) -> HttpResponse:
     """Take back one's own consent."""
+    return _withdraw(request, Consent.objects.filter(pk=consent_id))
+
+
+@login_required
+@require_POST
+def approve_withdraw(request: HttpRequest, approval_id: UUID) -> HttpResponse:
+    """Take back one's own approval, while it is not used."""
+    return _withdraw(request, Approval.objects.filter(pk=approval_id))
+
+
+def _withdraw(request: HttpRequest, found: QuerySet[K]) -> HttpResponse:
     user = _user(request)
-    row = selectors.consent_by(user.pk, consent_id)
+    row = found.filter(user_id=user.pk).first()
     if row is None:
         raise Http404
-    if consent.withdraw(consent=row, by=user.pk, now=datetime.now(UTC)):
+    if question.withdraw(row, by=user.pk, now=datetime.now(UTC)):
         messages.success(request, "Your permission is withdrawn. The client is asked for it when it needs it again.")
     return redirect("connections")
 
 
-def _not_asked(request: HttpRequest, why: State | consent.Stop, spec: ProviderSpec | None = None) -> HttpResponse:
+def _not_asked(request: HttpRequest, why: State | question.Stop, spec: ProviderSpec | None = None) -> HttpResponse:
     page = consent_pages.page_of(why, spec)
     return render(request, "connect/stopped.html", {"why": why.value, "spec": spec, "page": page}, status=page.status)

@@ -244,28 +244,28 @@ class Questions:
                 return None
             args.update(found)
         for i in reading.values:
-            slot = self._slot_for(i, reading.tokens, args)
+            slot = self.slot_for(i, reading.tokens, args)
             if slot is not None:
-                args[slot.name] = accept(slot, _value(reading.tokens[i], i, slot))
+                args[slot.name] = accept(slot, value_for(reading.tokens[i], i, slot))
                 used.add(i)
                 if i and reading.tokens[i - 1].low in _PLAIN_COUNTED:
                     used.add(i - 1)
         for slot in self.slots:
-            for value, first, last in self._said(slot, reading, used):
+            for value, first, last in self.said(slot, reading, used):
                 if slot.name in args:
                     return None
                 args[slot.name] = value
                 used.update(range(first, last + 1))
         return args, used
 
-    def _slot_for(self, i: int, tokens: Sequence[Token], args: Mapping[str, Json]) -> Slot | None:
+    def slot_for(self, i: int, tokens: Sequence[Token], args: Mapping[str, Json]) -> Slot | None:
         """The one slot that a typed value is made for."""
         token = tokens[i]
         before = tokens[i - 1] if i else None
         after = next((t for t in tokens[i + 1 :] if t.kind == "word"), None)
         fitting = []
         for slot in self.slots:
-            if slot.name in args or slot.choices or accept(slot, _value(token, i, slot)) is MISSING:
+            if slot.name in args or slot.choices or accept(slot, value_for(token, i, slot)) is MISSING:
                 continue
             if token.kind != "number":
                 fits = token.kind in _kinds(slot) or (slot.pattern is not None and token.kind in _PATTERNED)
@@ -278,7 +278,7 @@ class Questions:
                 fitting.append(slot)
         return fitting[0] if len(fitting) == 1 else None
 
-    def _said(self, slot: Slot, reading: Reading, used: set[int]) -> Iterator[tuple[Json, int, int]]:
+    def said(self, slot: Slot, reading: Reading, used: set[int]) -> Iterator[tuple[Json, int, int]]:
         """The words of an enum, and values everyone knows; a word that questions are full of names no value alone."""
         tokens = reading.tokens
         if slot.type == "boolean":
@@ -296,10 +296,7 @@ class Questions:
 
     def _as(self, ask: Ask, reading: Reading, args: dict[str, Json], used: set[int]) -> Match:
         """The prompt read as this question."""
-        for name in ask.leads.keys() & self.free - args.keys():
-            if span := self._span(self.by_name[name], *ask.leads[name], reading.tokens, used):
-                args[name] = _text(reading.tokens, span, self.by_name[name])
-                used.update(range(span[0], span[1] + 1))
+        self.led(ask, reading.tokens, args, used)
         items = [item for item in reading.items if not used & set(range(item.first, item.last + 1))]
         names, strange = self._names(items, reading, used)
         items = [item for item in items if not (item in strange or item in names or self._titles(item, names))]
@@ -319,6 +316,13 @@ class Questions:
             words=" ".join(text_between(reading.tokens, n.first, n.last).lower() for n in names),
             why=why,
         )
+
+    def led(self, ask: Ask, tokens: Sequence[Token], args: dict[str, Json], used: set[int]) -> None:
+        """Add the values that stand where this question has placeholders for what has no form of its own."""
+        for name in ask.leads.keys() & self.free - args.keys():
+            if span := self._span(self.by_name[name], *ask.leads[name], tokens, used):
+                args[name] = _text(tokens, span, self.by_name[name])
+                used.update(range(span[0], span[1] + 1))
 
     def _implied(self, ask: Ask, reading: Reading, args: Mapping[str, Json], used: set[int]) -> frozenset[str]:
         """What values say by themselves: a version is a release, and it stands for "the latest" of a question."""
@@ -472,7 +476,7 @@ def _known(slot: Slot, token: Token) -> Iterator[Json]:
     return (value for words, value in slot.known if (token.stem,) == words)
 
 
-def _value(token: Token, i: int, slot: Slot) -> Value:
+def value_for(token: Token, i: int, slot: Slot) -> Value:
     """The token as a value; a code in the case that the slot's pattern takes."""
     text = token.value
     if token.kind == "code" and slot.pattern is not None and not matches(slot.pattern, text):
@@ -488,7 +492,8 @@ def _looks_like_id(token: Token, before: Token | None, slot: Slot) -> bool:
 def _text(tokens: Sequence[Token], span: tuple[int, int], slot: Slot) -> Json:
     first = tokens[span[0]]
     if span[0] == span[1]:
-        return next(_known(slot, first), first.text if first.value is None else first.value)
+        plain = first.value is None or (slot.type == "string" and first.kind == "number")
+        return next(_known(slot, first), first.text if plain else first.value)
     return text_between(tokens, *span)
 
 

@@ -1,31 +1,381 @@
-"""From what tools found to a bounded answer; pure."""
+"""From what tools found to a bounded answer that says whose words it holds; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import orjson
-from pydantic_core import to_json
 
+from metaagent.agent.measure import most_tokens
 from metaagent.agent.types import Citation
+from metaagent.values import value
 from providers.spec import Json, Result, ToolSpec
+from providers.tools import clean, plural
 
-_CHARS_PER_TOKEN = 3
-"""Below what any real text needs, so that an answer never exceeds its tokens."""
 _CITATIONS = 10
 
+# --- whose words -----------------------------------------------------------------------------------------------------
 
-def bounded(text: str, max_tokens: int, *, uri: str | None) -> str:
-    """`text` within `max_tokens`, cut between lines, or words of a long first line, and saying so."""
-    room = max_tokens * _CHARS_PER_TOKEN
-    if len(text) <= room:
+
+def attributed(text: str, *, title: str, account: str, written: bool = False) -> str:
+    """`text` under one line of ours that names where it is from; `written`: by a model, from what was found there."""
+    return f"{_origin(title, account, written)}\n\n{text}"
+
+
+@lru_cache(maxsize=1_024)
+def _origin(title: str, account: str, written: bool) -> str:  # noqa: FBT001 - the key of a cache
+    who = clean(account, 60)
+    if who and not re.fullmatch(r"[\w.+@\-]+", who):  # a name of words could read as ours
+        who = f"\u201c{who}\u201d"
+    if written:
+        return f"Written by a model from {clean(title, 60)}{f' ({who})' if who else ''}:"
+    return f"From {clean(title, 60)}{f', as {who}' if who else ''}:"
+
+
+# --- within its tokens -----------------------------------------------------------------------------------------------
+
+
+@value
+class _Block:
+    """A paragraph, list, table or fenced block; its parts, one after the other, are the text of it."""
+
+    pieces: Sequence[str]
+    """What stays whole: a paragraph, an item with what belongs to it, a row, a line of code."""
+    prose: bool = False
+    """A paragraph may be cut at sentences."""
+    head: str = ""
+    """Without it the pieces are not understood: the header of a table, the opening fence."""
+    tail: str = ""
+    """The closing fence."""
+
+
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_ITEM = re.compile(r"( *)(?:[-*+]|[0-9]{1,9}[.)]) ")
+_RULE = frozenset("|-: \t")
+_REMAINDER = re.compile(r"[-*] and ([0-9,]+) more\s*")
+"""The last line of a list that is itself a part (`providers.tools.bullets`)."""
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
+_WORD = re.compile(r"\s+|(?<=[\u3001-\u30ff\u4e00-\u9fff\uff01-\uff5e])(?=[\u3041-\u30fa\u4e00-\u9fff])")
+_MOST_PER_TOKEN = 20
+"""Characters; `most_tokens` counts no text lower."""
+
+
+def bounded(text: str, max_tokens: int, uri: str | None = None) -> str:
+    """`text` within `max_tokens` (o200k), cut by its structure; says what is left out and where (`uri`) the whole is.
+
+    Whole paragraphs, items, rows and lines of code stay while they fit; a cut block of code is closed, a cut table
+    keeps its header. Where that leaves most of the room empty, sentences stay, then words; a word is never cut.
+    """
+    if len(text) <= max_tokens * _MOST_PER_TOKEN and most_tokens(text) <= max_tokens:
         return text
-    rest = f"\n… cut here; the full result is at {uri}" if uri else "\n… cut here"
-    room = max(0, room - len(rest))
-    at = text.rfind("\n", 0, room + 1)
-    if at < room // 2:
-        at = max(text.rfind(" ", 0, room + 1), at)
-    return text[: at if at > 0 else room].rstrip() + rest
+    room = max_tokens - most_tokens(_note(9_999_999, uri, more=True))
+    if room <= 0:
+        note = _note(0, None)
+        return note if most_tokens(note) <= max_tokens else ""
+    kept: list[str] = []
+    left = room
+    lines = text.split("\n")
+    number = 0
+    for block, number in _blocks(lines):
+        whole = f"{block.head}{''.join(block.pieces)}{block.tail}"
+        if (cost := _tokens(whole, left)) <= left:
+            kept.append(whole)
+            left -= cost
+            continue
+        part, missing = _part(block, left, enough=left < room // 2)
+        more = any(line.strip() for line in lines[number:])
+        return _noted("".join([*kept, part]), _note(missing, uri, more=more))
+    return "".join(kept).rstrip()
+
+
+def _part(block: _Block, room: int, *, enough: bool) -> tuple[str, int]:
+    """What of a block fits, and how many of its pieces do not; 0 for words of one piece."""
+    head, tail = block.head, block.tail or (f"{block.head.strip()[:3]}\n" if _FENCE.match(block.head) else "")
+    left = room - most_tokens(head) - most_tokens(tail)
+    kept: list[str] = []
+    for piece in block.pieces:
+        if (cost := _tokens(piece, left)) > left:
+            break
+        kept.append(piece)
+        left -= cost
+    if kept:
+        return f"{head}{''.join(kept)}{tail}", _missing(block.pieces, len(kept))
+    if head:
+        return "", _missing(block.pieces, 0)
+    words = _words(block.pieces[0], room, sentences=enough)
+    return words, 0 if block.prose else _missing(block.pieces, 1 if words else 0)
+
+
+def _missing(pieces: Sequence[str], kept: int) -> int:
+    said = _REMAINDER.fullmatch(pieces[-1])
+    return len(pieces) - kept + (int(said[1].replace(",", "") or 0) - 1 if said else 0)
+
+
+def _words(text: str, room: int, *, sentences: bool) -> str:
+    """The first sentences of `text` that fit, or its first words unless it must be `sentences`."""
+    near = text[: room * _MOST_PER_TOKEN]
+    for pattern in (_SENTENCE, *(() if sentences else (_WORD,))):
+        ends = [found.start() for found in pattern.finditer(near)]
+        low, high = 0, len(ends)  # how many of the ends are near enough: the cost grows with the length
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if most_tokens(near[: ends[middle - 1]]) <= room else (low, middle - 1)
+        while low and "://" in near[ends[low - 1] - 1 :].split(maxsplit=1)[0] + _last(near[: ends[low - 1]]):
+            low -= 1  # not inside an address
+        if low and (part := near[: ends[low - 1]].strip()) and not _ITEM.fullmatch(f"{part} "):
+            return part
+    return ""
+
+
+def _last(text: str) -> str:
+    return (text.rsplit(maxsplit=1) or [""])[-1] if text and not text[-1].isspace() else ""
+
+
+def _note(missing: int, uri: str | None, *, more: bool = False) -> str:
+    what = f"{missing:,} more{' and what follows' if more else ''}" if missing else "cut here"
+    return f"\u2026 {what}, the full result is at {uri}" if uri else f"\u2026 {what}"
+
+
+def _noted(kept: str, note: str) -> str:
+    return f"{kept.rstrip()}\n\n{note}" if kept.strip() else note
+
+
+def _tokens(text: str, room: int) -> int:
+    """Its tokens; of a text that is too long anyway, only more than `room`."""
+    return room + 1 if len(text) > (room + 1) * _MOST_PER_TOKEN else most_tokens(text)
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[_Block, int]]:
+    """The blocks of a Markdown text, each with the number of the line after it; blank lines end the one before."""
+    at = 0
+    while at < len(lines):
+        line, start = lines[at], at
+        if fence := _FENCE.match(line):
+            at += 1
+            while at < len(lines) and not lines[at].strip().startswith(fence[1]):
+                at += 1
+            closed = at < len(lines)
+            block = _Block(_ended(lines, start + 1, at), head=f"{line}\n", tail=f"{lines[at]}\n" if closed else "")
+            at += closed
+        elif "|" in line and at + 1 < len(lines) and {"|", "-"} <= set(lines[at + 1]) <= _RULE:
+            at += 2
+            while at < len(lines) and "|" in lines[at]:
+                at += 1
+            block = _Block(_ended(lines, start + 2, at), head=f"{line}\n{lines[start + 1]}\n")
+        elif item := _ITEM.match(line):
+            block, at = _items(lines, at, len(item[1]))
+        else:
+            at += 1
+            while line.strip() and at < len(lines) and lines[at].strip() and not _begins(lines, at):
+                at += 1
+            while at < len(lines) and not lines[at].strip():
+                at += 1
+            block = _Block(["".join(_ended(lines, start, at))], prose=True)
+        yield block, at
+
+
+def _items(lines: Sequence[str], at: int, indent: int) -> tuple[_Block, int]:
+    """A list: an item goes on over what is indented more, and over blank lines before that or before another item."""
+    starts = []
+    while at < len(lines):
+        item = _ITEM.match(lines[at])
+        if item and len(item[1]) <= indent:
+            starts.append(at)
+        elif not (item or lines[at].startswith(" " * (indent + 1)) or not lines[at].strip()):
+            break
+        at += 1
+    pieces = ["".join(_ended(lines, start, end)) for start, end in zip(starts, [*starts[1:], at], strict=True)]
+    return _Block(pieces), at
+
+
+def _begins(lines: Sequence[str], at: int) -> bool:
+    """Whether a list, a fenced block or a table begins at this line of a paragraph."""
+    line = lines[at]
+    table = "|" in line and at + 1 < len(lines) and {"|", "-"} <= set(lines[at + 1]) <= _RULE
+    return table or _FENCE.match(line) is not None or _ITEM.match(line) is not None
+
+
+def _ended(lines: Sequence[str], start: int, end: int) -> list[str]:
+    return [f"{line}\n" for line in lines[start:end]]
+
+
+@value
+class Shown:
+    """One of several results in an answer."""
+
+    heading: str
+    text: str
+    uri: str | None = None
+    """Where the whole of it is."""
+
+
+_LEAST_SHARE = 40
+"""Tokens below which a result of several is not worth its heading."""
+
+
+def together(parts: Sequence[Shown], max_tokens: int) -> str:
+    """Several results, each under a small heading; those that need less than their share leave it to the others."""
+    most = max(1, max_tokens // _LEAST_SHARE)
+    shown, missing = parts[:most], len(parts[most:])
+    headings = [f"#### {clean(part.heading, 80)}\n\n" for part in shown]
+    note = f"\n\n{_note(missing, None)}" if missing else ""
+    room = max_tokens - sum(map(most_tokens, headings)) - most_tokens(note) - len(shown)
+    needs = [_tokens(part.text, max_tokens) for part in shown]
+    share = _fair(needs, room)
+    texts = [bounded(part.text, min(need, share), part.uri) for part, need in zip(shown, needs, strict=True)]
+    return "\n\n".join(f"{head}{text}".rstrip() for head, text in zip(headings, texts, strict=True)) + note
+
+
+def _fair(needs: Sequence[int], room: int) -> int:
+    """The most that each may have so that all of them fit."""
+    left, share = max(room, 0), 0
+    for number, need in enumerate(sorted(needs)):
+        share = left // (len(needs) - number)
+        if need > share:
+            return share
+        left -= need
+    return max([share, *needs])
+
+
+# --- a reading of any data -------------------------------------------------------------------------------------------
+
+_TELLING = (
+    ("title", "name", "subject", "summary", "displayname", "fullname", "headline", "label"),
+    ("id", "key", "number", "identifier", "shortid", "slug", "code"),
+    ("state", "status", "stage", "priority", "severity", "level", "type", "kind"),
+    ("date", "time", "created", "updated", "due", "start", "end", "timestamp", "when"),
+    ("author", "assignee", "assignedto", "owner", "user", "creator", "sender", "from", "email"),
+    ("count", "total", "amount", "price", "value", "size"),
+    ("url", "htmlurl", "weburl", "permalink", "link", "href", "webviewlink"),
+)
+_TITLE, _DATE, _OTHER = 0, 3, len(_TELLING)
+_RANK = {name: rank for rank, names in enumerate(_TELLING) for name in names}
+_DATED = re.compile(r"(?:_at|At|_on|_date|Date|_time|Time)$")
+_URL = re.compile(r"https?://[!#-'*-;=?-Z^_a-~]{1,300}")
+_FIELDS, _INSIDE, _DEEP = 8, 3, 3
+"""Fields of a row and of an object inside it that are shown; levels that are looked into."""
+
+
+def reading(data: Json, *, room: int) -> str:
+    """A person's reading of any JSON value in at most `room` tokens: facts and rows, the telling fields first."""
+    if isinstance(data, str):
+        return bounded(data.strip() or "Nothing was found.", room)
+    if isinstance(data, Mapping):
+        rows = _rows_of(data)
+        facts = _facts({name: each for name, each in data.items() if each is not rows} if rows else data, 240)
+        if rows is None:
+            return _listed("", [f"{name}: {said}" if name else f"**{said}**" for name, said in facts], room)
+        about = ", ".join(f"{name}: {said}" if name else said for name, said in facts[:_FIELDS])
+        return _listed(f"{about}\n" if about else "", map(_row, rows), room, total=len(rows))
+    if isinstance(data, list):
+        return _listed("", map(_row, data), room, total=len(data))
+    return "Nothing was found." if data is None else _said(data, 240)
+
+
+def _rows_of(data: Mapping[str, Json]) -> list[Json] | None:
+    """The rows of an object that is a page of them: its only list of objects."""
+    lists = [each for each in data.values() if isinstance(each, list) and each and isinstance(each[0], Mapping)]
+    return lists[0] if len(lists) == 1 and len(lists[0]) > 1 else None
+
+
+def _listed(head: str, lines: Iterable[str], room: int, *, total: int = 0) -> str:
+    """A list of the lines that fit, then how many there are more."""
+    if total:
+        head += f"{plural(total, 'row')}:\n"
+    left = room - most_tokens(head) - most_tokens("- and 9,999,999 more\n")
+    shown: list[str] = []
+    given = [] if total else list(lines)
+    for line in given or lines:
+        item = f"- {line}\n"
+        if (cost := most_tokens(item)) > left:
+            if shown or not (item := _words(item, left, sentences=False)):
+                break
+            cost = left
+        shown.append(f"{item.rstrip()}\n")
+        left -= cost
+    more = (total or len(given)) - len(shown)
+    text = f"{head}{''.join(shown)}{f'- and {more:,} more' if more else ''}".strip()
+    return bounded(text, room) if text else "Nothing was found."
+
+
+def _row(row: Json) -> str:
+    if not isinstance(row, Mapping):
+        return _said(row, 120) or "nothing"
+    facts = _facts(row, 100)
+    title = f"**{facts[0][1]}**" if facts and not facts[0][0] else ""
+    rest = ", ".join(f"{name}: {said}" for name, said in facts[bool(title) : _FIELDS])
+    return f"{title} ({rest})" if title and rest else title or rest or "nothing"
+
+
+def _facts(row: Mapping[str, Json], limit: int, depth: int = _DEEP) -> list[tuple[str, str]]:
+    """The fields that say something, in words, the telling ones first; the title stands first and without its name."""
+    ranked = sorted(row.items(), key=lambda field: _rank(str(field[0])))[: 4 * _FIELDS]
+    return [
+        ("" if _rank(str(name)) == _TITLE and not number else clean(str(name), 40), said)
+        for number, (name, each) in enumerate(ranked)
+        if (said := _said(each, limit, depth))
+    ]
+
+
+@lru_cache(maxsize=1_024)
+def _rank(name: str) -> int:
+    plain = re.sub(r"[_\-\s]", "", name[:60]).lower()
+    return _RANK.get(plain, _DATE if _DATED.search(name) else _OTHER)
+
+
+def _said(data: Json, limit: int, depth: int = _DEEP) -> str:
+    """A value in a few words; empty for what says nothing."""
+    if data is None:
+        return ""
+    if isinstance(data, bool):
+        return "yes" if data else "no"
+    if isinstance(data, str):
+        return data if _URL.fullmatch(data) else clean(data, limit)
+    if isinstance(data, list):
+        return _said_list(data, limit, depth)
+    if not isinstance(data, Mapping):
+        return str(data)
+    if depth <= 1:
+        return plural(len(data), "field") if data else ""
+    facts = _facts(data, limit // 2, depth - 1)
+    if facts and not facts[0][0]:
+        return facts[0][1]
+    return ", ".join(f"{name} {said}" for name, said in facts[:_INSIDE])
+
+
+def _said_list(data: Sequence[Json], limit: int, depth: int) -> str:
+    if depth <= 1:
+        return plural(len(data), "item") if data else ""
+    said = [each for item in data[:_INSIDE] if (each := _said(item, limit // 2, depth - 1))]
+    more = len(data) - _INSIDE
+    return ", ".join(said) + (f" and {more:,} more" if more > 0 else "")
+
+
+# --- the whole -------------------------------------------------------------------------------------------------------
+
+
+@value
+class Found:
+    """What one call of a tool found."""
+
+    tool: ToolSpec
+    args: Json
+    result: Result
+
+
+@value
+class Section:
+    """Where one call's result stands in a stored document."""
+
+    tool: str
+    holds: str
+    size: int
+    """Bytes."""
+    offset: int
+    """Bytes before it; it begins with an ASCII character."""
 
 
 def cite(tool: ToolSpec, result: Result) -> tuple[Citation, ...]:
@@ -37,19 +387,72 @@ def cite(tool: ToolSpec, result: Result) -> tuple[Citation, ...]:
 
 
 def document(tool: ToolSpec, args: Json, result: Result) -> bytes:
-    """The full result as a JSON document that can be read on its own."""
+    """The full result of one call as a JSON document that can be read on its own."""
     body = {"tool": tool.name, "arguments": args, "text": result.text, "data": result.data}
     try:
         return orjson.dumps(body)
-    except TypeError:  # an integer of more than 64 bits
-        return to_json(body)
+    except TypeError:  # an integer of more than 64 bits, half of a surrogate pair
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
-def abilities(title: str, about: str, tools: Sequence[ToolSpec], closest: Iterable[ToolSpec]) -> str:
-    """What to say when no tool is surely meant: what is here, in one short paragraph, and the closest tools."""
+def filed(found: Sequence[Found]) -> tuple[bytes, tuple[Section, ...]]:
+    """The full results of several calls as one JSON document, and where in it each one stands; of one, `document`."""
+    parts = [document(each.tool, each.args, each.result) for each in found]
+    if len(parts) == 1:
+        return parts[0], (_section(found[0], len(parts[0]), 0),)
+    sections: list[Section] = []
+    offset = len(b'{"results":[')
+    for each, part in zip(found, parts, strict=True):
+        sections.append(_section(each, len(part), offset))
+        offset += len(part) + len(b",")
+    return b'{"results":[' + b",".join(parts) + b"]}", tuple(sections)
+
+
+def contents(sections: Sequence[Section], uri: str) -> str:
+    """The table of contents of a stored document at `uri`: each result, what it holds, and where it begins."""
+    size = sum(section.size for section in sections)
+    lines = [
+        f"- {clean(section.tool, 60)}: {section.holds}, {_bytes(section.size)}, at {uri}?offset={section.offset}"
+        for section in sections
+    ]
+    return "\n".join([f"The full result holds {plural(len(sections), 'result')}, {_bytes(size)}:", *lines])
+
+
+def _section(found: Found, size: int, offset: int) -> Section:
+    return Section(found.tool.name, _holds(found.result.data), size, offset)
+
+
+def _holds(data: Json) -> str:
+    """What a result is made of, in a few words."""
+    rows = data if isinstance(data, list) else (_rows_of(data) if isinstance(data, Mapping) else None)
+    if rows is not None:
+        fields = list(rows[0]) if rows and isinstance(rows[0], Mapping) else []
+        return plural(len(rows), "row") + (f" with {_names(fields)}" if fields else "")
+    if isinstance(data, Mapping):
+        return f"one object with {_names(list(data))}" if data else "an empty object"
+    return "text" if data is None or isinstance(data, str) else "one value"
+
+
+def _names(fields: Sequence[Json]) -> str:
+    more = len(fields) - _FIELDS
+    return ", ".join(clean(str(field), 40) for field in fields[:_FIELDS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1_000:,.1f} KB" if size >= 1_000 else plural(size, "byte")  # noqa: PLR2004
+
+
+# --- nothing found ---------------------------------------------------------------------------------------------------
+
+
+def abilities(title: str, about: str, tools: Sequence[ToolSpec], closest: Iterable[ToolSpec], *, why: str) -> str:
+    """What to say when no tool is surely meant: what is here, in one short paragraph, and the closest tools.
+
+    `why` says in a sentence without its stop why no model works it out.
+    """
     near = list(closest)
     examples = [tool.asks[0] for tool in (near or tools) if tool.asks and "{" not in tool.asks[0]][:2]
-    lead = f"I am not sure what to look up in {title} for this, and no model is configured to work it out."
+    lead = f"I am not sure what to look up in {title} for this. {why}."
     can = f"I can read its {about}" if about else f"I can read {title}"
     such = f", for example: {' — '.join(f'“{example}”' for example in examples)}." if examples else "."
     named = "; ".join(f"{tool.name} ({tool.summary.rstrip('.')})" for tool in near)

@@ -15,9 +15,9 @@ Each has a stable `code` and says in one sentence what to do. Foreign text never
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from metaagent.agent.types import Question
+from metaagent.agent.types import Proposed, Question
 from providers.spec import Effect, Json
 
 
@@ -47,7 +47,7 @@ class Failure(Exception):
         return body
 
 
-_SPOKEN = {"sentence", "title", "once", "question"}
+_SPOKEN = {"sentence", "title", "once", "question", "call"}
 """Fields that are not stated as they are."""
 
 
@@ -165,6 +165,7 @@ class ApprovalRequired(Invitation):
     summary: str
     """What would be done, in one line."""
     title: str
+    call: Proposed
     question: Question | None = None
 
     @property
@@ -358,8 +359,7 @@ class BudgetExceeded(Failure):
 
     code: ClassVar[str] = "budget_exceeded"
     retryable: ClassVar[bool] = True
-    scope: str
-    """ask | user | tenant"""
+    scope: Literal["ask", "user", "tenant"]
     what: str
     """What ran out: turns | calls | tokens | money | time"""
 

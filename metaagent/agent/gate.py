@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from metaagent.agent.failures import AccountAmbiguous, AccountUnknown, CapabilityMiss, NeedsAuth, NeedsConsent
 from metaagent.agent.types import Admission, ConnectionRef
-from providers.spec import ConsentPolicy, Effect, Exposure, ToolSpec
+from providers.spec import ConsentPolicy, Effect, Exposure, Json, ToolSpec
+
+
+class Author(StrEnum):
+    """Who decided that a tool is called, and with what: the authority it is called under."""
+
+    CLIENT = "client"
+    """The client named the tool and its arguments itself."""
+    PROMPT = "prompt"
+    """The router, by fixed rules, from the person's own words and what producers gave."""
+    MODEL = "model"
+    """A model. It is taken to obey whoever wrote anything it has read."""
+    PERSON = "person"
+    """The person, who approved exactly this call."""
 
 
 def visible(admission: Admission) -> bool:
@@ -91,7 +106,48 @@ def consented(
     if given:
         return None
     provider, once = admission.provider, admission.consent is ConsentPolicy.ALWAYS
-    return NeedsConsent(provider.id, tool.effect, _one_line(tool.summary), provider.title, once)
+    return NeedsConsent(provider.id, tool.effect, one_line(tool.summary), provider.title, once)
+
+
+def needs_approval(tool: ToolSpec, args: Mapping[str, Json], author: Author, prompt: str) -> bool:
+    """Whether the person has to approve exactly this call first.
+
+    Only they and their client have authority to change anything. A model may read, as the account it was given, and
+    send nothing to an address that the person did not name.
+    """
+    match author:
+        case Author.CLIENT | Author.PERSON:
+            return False
+        case Author.PROMPT:
+            return tool.effect is not Effect.READ
+        case Author.MODEL:
+            return tool.effect is not Effect.READ or any(found not in prompt for found in _addresses(tool, args))
+
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:\s*[/\\]|[/\\]{2}|\bwww\d?\.|\b(?:mailto|data|javascript):", re.IGNORECASE)
+_TAKES_ADDRESS = re.compile(r"(?:^|[_-])(?:ur[il]s?|links?|href|webhooks?|callbacks?|hosts?|domains?|endpoints?)$")
+
+
+def _addresses(tool: ToolSpec, args: Mapping[str, Json]) -> Iterator[str]:
+    """Every text among the arguments that holds an address, or is given where one is taken."""
+    for name, given in args.items():
+        schema = tool.params.get(name, {})
+        named = _TAKES_ADDRESS.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+        takes = bool(named) or str(schema.get("format", "")) in {"uri", "url", "uri-reference", "hostname", "iri"}
+        for text in _texts(given):
+            if takes or _ADDRESS.search(text):
+                yield text
+
+
+def _texts(given: Json) -> Iterator[str]:
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, Mapping):
+        for key, inner in given.items():
+            yield from (str(key), *_texts(inner))
+    elif isinstance(given, list | tuple):
+        for inner in given:
+            yield from _texts(inner)
 
 
 def readable(tools: Iterable[ToolSpec], connection: ConnectionRef) -> list[ToolSpec]:
@@ -110,7 +166,7 @@ def scopes_for(
 _SUMMARY_CHARS = 200
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A tool's words as others may see them: a tool may come from a document nobody here has written."""
     shown = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(shown.split())[:_SUMMARY_CHARS]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 from uuid import UUID
 
+from metaagent.agent.model import Model, Spent
 from metaagent.agent.types import Admission, Amount, Fact, Intent, Principal, Proposed, Question
 from providers.spec import Api, Effect, Json, ProviderSpec
+
+if TYPE_CHECKING:
+    from metaagent.agent.telemetry import Telemetry
+    from metaagent.agent.traffic import Traffic
 
 
 class AccessToken(Protocol):
@@ -170,3 +176,28 @@ Progress: TypeAlias = Callable[[str, float, str], Awaitable[None]]
 
 async def silent(_run_id: str, _done: float, _message: str) -> None:
     """For clients that did not ask for progress."""
+
+
+Price: TypeAlias = Callable[[str, Spent], int | None]
+"""What a model's turn cost, in micro-dollars; None for a model without a price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All of them together, as one process has them."""
+
+    admissions: Admissions
+    tokens: Tokens
+    links: Links
+    consents: Consents
+    approvals: Approvals
+    audit: Audit
+    ledger: Ledger
+    shared: Shared
+    traffic: Traffic
+    telemetry: Telemetry
+    dial: Dial
+    stamp: Stamp
+    price: Price
+    model: Model | None
+    """None: questions that no rule answers get what the best reads find."""

@@ -239,7 +239,7 @@ def _by_asks(prompt: str, tokens: tuple[Token, ...], index: RouterIndex, now: da
 def _closest(asked: Sequence[tuple[Tool, Match]], index: RouterIndex, tokens: Sequence[Token]) -> tuple[str, ...]:
     if asked:
         return tuple(tool.name for tool, match in asked if match.score > _LEAST_SHOWN and not tool.writes)[:_SHOWN]
-    said = _content(tokens)
+    said = content(tokens)
     ranked = [(kin, tool.name) for tool in index.tools if (kin := _kin(tool, said, index)) > 0 and not tool.writes]
     return tuple(name for _, name in sorted(ranked, reverse=True)[:_SHOWN])
 
@@ -256,7 +256,8 @@ def _decide_by_asks(asked: Sequence[tuple[Tool, Match]], closest: tuple[str, ...
     return Route(tool.name, best.args, best.wanted, best.words)
 
 
-def _content(tokens: Sequence[Token]) -> frozenset[str]:
+def content(tokens: Sequence[Token]) -> frozenset[str]:
+    """The stems of the words that are not filler."""
     return frozenset(token.stem for token in tokens if token.kind == "word" and not token.is_filler)
 
 
@@ -267,7 +268,7 @@ def _kin(tool: Tool, said: frozenset[str], index: RouterIndex) -> float:
 
 def _by_schema(tokens: tuple[Token, ...], index: RouterIndex, closest: tuple[str, ...]) -> Route | Unsure:
     """Decide by names, summaries and schemas alone."""
-    said = _content(tokens)
+    said = content(tokens)
     ranked = sorted(((_kin(tool, said, index), i) for i, tool in enumerate(index.tools)), reverse=True)
     if not ranked or not ranked[0][0]:
         return Unsure(closest, "no_match")

@@ -1,25 +1,25 @@
-"""The path of an ask, top to bottom: admit → limit → choose → route or name a tool → call → digest."""
+"""The path of an ask, top to bottom: admit → limit → choose → reserve → work → settle → keep."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import secrets
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from uuid import UUID
 
-from metaagent.agent import digest, gate
+from metaagent.agent import gate
+from metaagent.agent.budget import Purse
+from metaagent.agent.cache import Results
+from metaagent.agent.digest import Found
 from metaagent.agent.failures import (
-    AskInvalid,
+    ApprovalRequired,
+    BudgetExceeded,
     CapabilityMiss,
     ExportHidden,
     Failure,
     Internal,
-    ModelUnavailable,
     NeedsAuth,
     NeedsConsent,
     Overloaded,
@@ -27,26 +27,26 @@ from metaagent.agent.failures import (
     RateLimited,
 )
 from metaagent.agent.limits import Buckets
-from metaagent.agent.ports import Admissions, Audit, Consents, Dial, Links, Progress, Shared, Stamp, Tokens, silent
-from metaagent.agent.router import Route, RouterIndex, Unsure, compile_tools, route
-from metaagent.agent.rows import Missed, pick_row
-from metaagent.agent.runs import Noted, Runs, State, of
-from metaagent.agent.toolbox import Toolbox, signature
+from metaagent.agent.memory import Memory, new_handle
+from metaagent.agent.ports import Ports, Progress, silent
+from metaagent.agent.runs import Noted, Runs, State
+from metaagent.agent.telemetry import AskSpan
+from metaagent.agent.toolbox import Toolbox
 from metaagent.agent.types import (
     RUN_URI,
     Admission,
+    Amount,
     Answer,
     Ask,
-    Citation,
     ConnectionRef,
     Export,
     Fact,
-    Mode,
     Principal,
     StoredLink,
     new_run_id,
 )
-from providers.spec import ConsentPolicy, Effect, Json, Result, ToolSpec
+from metaagent.agent.work import Manner, Work, result_key, sent
+from providers.spec import ConsentPolicy, Effect, Json
 
 log = logging.getLogger(__name__)
 
@@ -58,23 +58,16 @@ class Limits:
     per_user: int
     per_tenant: int
     at_once: int
-    calls_per_ask: int
-    deadline_s: float
-    result_ttl_s: int
+    budget: Amount
+    """Of one ask; its time is the ask's deadline."""
+    manner: Manner
+    result_cache_s: int
+    """The longest that a tool's result is given again."""
 
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the agent core asks of the rest of the product."""
-
-    admissions: Admissions
-    tokens: Tokens
-    links: Links
-    consents: Consents
-    audit: Audit
-    shared: Shared
-    dial: Dial
-    stamp: Stamp
+    @property
+    def deadline_s(self) -> float:
+        """How long an ask may take."""
+        return self.budget.ms / 1_000
 
 
 @dataclass(slots=True)
@@ -85,9 +78,16 @@ class Run:
     principal: Principal
     provider_id: str
     progress: Progress
-    toolbox: Toolbox | None = None
+    span: AskSpan
+    purse: Purse
+    work: Work | None = None
     begun: bool = False
     """Admitted and within its limits: from now on what becomes of it is kept."""
+
+    @property
+    def toolbox(self) -> Toolbox | None:
+        """Once there is an account to act as."""
+        return self.work.toolbox if self.work else None
 
 
 class Agent:
@@ -98,7 +98,8 @@ class Agent:
         self._limits = limits
         self._users = Buckets(limits.per_user)
         self._tenants = Buckets(limits.per_tenant)
-        self._runs = Runs(ports.shared, limits.result_ttl_s, limits.deadline_s)
+        self._runs = Runs(ports.shared, limits.manner.result_ttl_s, limits.deadline_s)
+        self._results = Results(ports.shared, limits.result_cache_s)
         self._working = 0
         self._left: set[asyncio.Task[None]] = set()
         """What is finished for clients that have gone."""
@@ -124,12 +125,22 @@ class Agent:
         admission = await self._ports.admissions.admit(principal, provider_id, fresh=True)
         return admission is not None and any(c.ready and scopes <= c.scopes for c in admission.connections)
 
-    async def ask(self, principal: Principal, provider_id: str, ask: Ask, progress: Progress = silent) -> Answer:
-        """Answer one ask. Raises: Failure, and nothing else but cancellation."""
-        run = Run(new_run_id(), principal, provider_id, progress)
-        if self._working >= self._limits.at_once:
-            raise Overloaded
-        self._working += 1
+    async def ask(
+        self, principal: Principal, provider_id: str, ask: Ask, progress: Progress = silent, caller: object = None
+    ) -> Answer:
+        """Answer one ask; `caller` is its `traceparent`. Raises: Failure, and nothing else but cancellation."""
+        run_id = new_run_id()
+        with self._ports.telemetry.ask(run_id, caller) as span:
+            if self._working >= self._limits.at_once:
+                raise Overloaded
+            self._working += 1
+            try:
+                purse = Purse(self._limits.budget, self._ports.price, time.monotonic())
+                return await self._answered(Run(run_id, principal, provider_id, progress, span, purse), ask)
+            finally:
+                self._working -= 1
+
+    async def _answered(self, run: Run, ask: Ask) -> Answer:
         try:
             async with asyncio.timeout(self._limits.deadline_s):
                 answer = await self._ask(run, ask)
@@ -146,16 +157,14 @@ class Agent:
             raise await self._denied(run, Internal()) from None
         else:
             return answer
-        finally:
-            self._working -= 1
 
     async def answered(self, principal: Principal, question_id: UUID) -> bool:
-        """Whether this person has answered, or cannot any more."""
-        return await self._ports.consents.answered(principal, question_id)
+        """Whether this person has answered a question of consent or approval, or cannot any more."""
+        return await self._ports.approvals.answered(principal, question_id)
 
     async def read_result(self, principal: Principal, result_id: str) -> bytes | None:
         """The full result behind an answer, for the principal it was made for; None for everyone else."""
-        return await self._ports.shared.load(_result_key(principal, result_id))
+        return await self._ports.shared.load(result_key(principal, result_id))
 
     async def read_run(self, principal: Principal, run_id: str) -> bytes | None:
         """What became of a run, as a JSON document, for the principal that asked; None for everyone else."""
@@ -172,8 +181,10 @@ class Agent:
 
     async def _ask(self, run: Run, ask: Ask) -> Answer:
         principal, provider_id = run.principal, run.provider_id
-        sticky = await self._sticky(principal, provider_id, ask)
+        memory = await self._memory(principal, provider_id, ask)
+        sticky = memory.connection_id
         admission, chosen = await self._admitted(principal, provider_id, ask, sticky, fresh=False)
+        run.span.admitted(provider_id)
         self._limit(principal, admission)
         await self._begin(run)
         if isinstance(chosen, Failure):
@@ -181,29 +192,43 @@ class Agent:
         if isinstance(chosen, Failure):
             meant = gate.meant(admission, account_id=ask.account_id, sticky=sticky)
             raise await self._with_link(principal, admission, meant, ask, chosen)
-        toolbox = run.toolbox = Toolbox(
+        memory.connection_id = chosen.id
+        toolbox = Toolbox(
+            ports=self._ports,
+            results=self._results,
             principal=principal,
             admission=admission,
             connection=chosen,
             run_id=run.id,
-            taken=await self._taken(principal, admission, chosen, ask, run.id),
-            admissions=self._ports.admissions,
-            tokens=self._ports.tokens,
-            audit=self._ports.audit,
-            dial=self._ports.dial,
+            prompt=ask.prompt,
+            purse=run.purse,
             progress=run.progress,
-            most_calls=self._limits.calls_per_ask,
             write_s=self._limits.deadline_s,
+            taken=await self._taken(principal, admission, chosen, ask, run.id),
         )
+        conversation = ask.conversation or new_handle()
+        run.span.asked(ask.prompt)
+        run.work = Work(self._ports, self._limits.manner, toolbox, ask, memory, conversation)
         try:
-            answer = await self._work(toolbox, ask)
+            answer = await self._within_budget(run, run.work)
         except Failure as failure:
             raise await self._with_link(principal, admission, chosen, ask, failure) from None
-        if ask.conversation:
-            await self._ports.shared.store(
-                _sticky_key(principal, provider_id, ask.conversation), chosen.id.bytes, ttl_s=self._limits.result_ttl_s
-            )
+        finally:
+            run.span.took(run.work.way)
+        run.span.answered(answer.text)
+        key = _memory_key(principal, provider_id, conversation)
+        await self._ports.shared.store(key, memory.body(), ttl_s=self._limits.manner.result_ttl_s)
         return answer
+
+    async def _within_budget(self, run: Run, work: Work) -> Answer:
+        """Work it with a part of today's calls and time put aside. Raises: Failure."""
+        budget, purse, ledger = self._limits.budget, run.purse, self._ports.ledger
+        reservation = await ledger.reserve(run.principal, Amount(calls=budget.calls, ms=budget.ms))
+        try:
+            return await work.answer()
+        finally:
+            used = Amount(calls=purse.used.calls, ms=purse.ms(time.monotonic()))
+            await asyncio.shield(ledger.settle(reservation, used))
 
     async def _admitted(
         self, principal: Principal, provider_id: str, ask: Ask, sticky: UUID | None, *, fresh: bool
@@ -220,66 +245,6 @@ class Agent:
             return await self._visible(principal, provider_id, fresh=True)
         return admission if admission is not None and gate.visible(admission) else None
 
-    async def _work(self, toolbox: Toolbox, ask: Ask) -> Answer:
-        match ask.mode:
-            case Mode.TOOL:
-                tool = _named(toolbox.admission, ask)
-                if ask.dry_run:
-                    return _answer(toolbox, ask, "tool", _rehearsal(toolbox, tool, ask.args))
-                return await self._digested(toolbox, ask, "tool", tool, ask.args, await toolbox.call(tool, ask.args))
-            case Mode.AGENT:
-                raise ModelUnavailable
-            case Mode.AUTO:
-                return await self._routed(toolbox, ask)
-
-    async def _routed(self, toolbox: Toolbox, ask: Ask) -> Answer:
-        """Answer with the one read the prompt surely means, or say what can be asked."""
-        provider = toolbox.admission.provider
-        verdict = route(ask.prompt, _index(provider.tools, (provider.id, provider.title)))
-        if isinstance(verdict, Unsure):
-            if powerless := gate.powerless(toolbox.admission, toolbox.connection):
-                raise powerless
-            near = [provider.by_name[name] for name in verdict.closest if name in provider.by_name]
-            readable = gate.readable(provider.tools, toolbox.connection)
-            return _answer(toolbox, ask, "route", digest.abilities(provider.title, provider.about, readable, near))
-        tool = provider.by_name[verdict.tool]
-        args = await self._complete(toolbox, tool, verdict)
-        if isinstance(args, Missed):
-            return _answer(toolbox, ask, "route", args.sentence)
-        if ask.dry_run:
-            return _answer(toolbox, ask, "route", _rehearsal(toolbox, tool, args))
-        return await self._digested(toolbox, ask, "route", tool, args, await toolbox.call(tool, args))
-
-    async def _complete(self, toolbox: Toolbox, tool: ToolSpec, verdict: Route) -> Mapping[str, Json] | Missed:
-        """The route's arguments and those that other tools' rows give: the organization, the project somebody named."""
-        args, words = dict(verdict.args), verdict.words
-        for name, producer in tool.producers.items():
-            needed = name in tool.required
-            if name in args or not (needed or words):
-                continue
-            source = toolbox.admission.provider.by_name[producer.tool]
-            known = {key: value for key, value in args.items() if key in source.params}
-            picked = pick_row((await toolbox.call(source, known)).data, producer, words, needed=needed)
-            if isinstance(picked, Missed):
-                return picked
-            words = picked.words
-            if picked.value is not None:
-                args[name] = picked.value
-        if words:
-            return Missed(
-                f"I am not sure what “{words}” is in {toolbox.admission.provider.title}. Say it in other words."
-            )
-        return args
-
-    async def _digested(
-        self, toolbox: Toolbox, ask: Ask, mode: str, tool: ToolSpec, args: Mapping[str, Json], result: Result
-    ) -> Answer:
-        body = digest.document(tool, dict(args), result)
-        stored = StoredLink(secrets.token_urlsafe(24), len(body))
-        await self._ports.shared.store(_result_key(toolbox.principal, stored.id), body, ttl_s=self._limits.result_ttl_s)
-        text = digest.bounded(result.text, ask.max_tokens, uri=stored.uri)
-        return _answer(toolbox, ask, mode, text, digest.cite(tool, result), stored)
-
     def _limit(self, principal: Principal, admission: Admission) -> None:
         now = time.monotonic()
         if wait := self._users.take((principal.user_id, admission.installation_id), now):
@@ -287,11 +252,10 @@ class Agent:
         if wait := self._tenants.take(principal.tenant_id, now):
             raise RateLimited(wait, "tenant")
 
-    async def _sticky(self, principal: Principal, provider_id: str, ask: Ask) -> UUID | None:
+    async def _memory(self, principal: Principal, provider_id: str, ask: Ask) -> Memory:
         if not ask.conversation:
-            return None
-        kept = await self._ports.shared.load(_sticky_key(principal, provider_id, ask.conversation))
-        return UUID(bytes=kept) if kept else None
+            return Memory()
+        return Memory.read(await self._ports.shared.load(_memory_key(principal, provider_id, ask.conversation)))
 
     async def _taken(
         self, principal: Principal, admission: Admission, connection: ConnectionRef, ask: Ask, run_id: str
@@ -299,15 +263,18 @@ class Agent:
         """What the person allowed exactly this ask, where every ask needs a consent of its own."""
         if admission.consent is not ConsentPolicy.ALWAYS:
             return frozenset()
-        return await self._ports.consents.take(principal, connection.id, _sent(ask), run_id)
+        return await self._ports.consents.take(principal, connection.id, sent(ask), run_id)
 
     async def _with_link(
         self, principal: Principal, admission: Admission, connection: ConnectionRef | None, ask: Ask, failure: Failure
     ) -> Failure:
         """The failure with the page a person needs, when one helps."""
         if isinstance(failure, NeedsConsent) and connection is not None:
-            sent = _sent(ask) if failure.once else None
-            failure.question = await self._ports.consents.question(principal, connection.id, failure.effect, sent)
+            once = sent(ask) if failure.once else None
+            failure.question = await self._ports.consents.question(principal, connection.id, failure.effect, once)
+        if isinstance(failure, ApprovalRequired):
+            failure.question = await self._ports.approvals.question(principal, failure.call, sent(ask))
+            self._ports.telemetry.approval_asked(failure.provider_id)
         if isinstance(failure, NeedsAuth | CapabilityMiss) and not failure.connect_url:
             scopes = (
                 gate.scopes_for(admission, connection, failure.missing_scopes)
@@ -322,6 +289,8 @@ class Agent:
     async def _denied(self, run: Run, failure: Failure) -> Failure:
         """The failure with its telemetry id, recorded."""
         failure.telemetry_id = run.id
+        if isinstance(failure, BudgetExceeded):
+            self._ports.telemetry.budget_refused(failure.scope)
         try:
             await self._ports.audit.outcome(
                 Fact("ask.denied", run.principal, run.id, run.provider_id, detail={"code": failure.code})
@@ -365,17 +334,18 @@ class Agent:
 
     async def _left_behind(self, run: Run, ask: Ask) -> None:
         """Keep what became of a run that nobody waits for."""
-        write = run.toolbox and run.toolbox.write
-        if not run.toolbox or not write:
+        work, write = run.work, run.toolbox and run.toolbox.write
+        if not work or not write:
             gone = "The client went away before the answer. Nothing was changed. Ask again."
             return await self._keep(run, State.CANCELLED, {"text": gone, "telemetryId": run.id})
         self._working += 1
         try:
             result = await write.result
-            answer = await self._digested(run.toolbox, ask, "tool", write.tool, write.args, result)
+            work.found = [Found(write.tool, write.args, result)]
+            answer = await work.shown()
             await self._keep(run, State.ANSWERED, answer.payload(), answer.stored)
         except Failure as failure:
-            toolbox = run.toolbox
+            toolbox = work.toolbox
             await self._denied(
                 run, await self._with_link(run.principal, toolbox.admission, toolbox.connection, ask, failure)
             )
@@ -393,56 +363,5 @@ def _export(admission: Admission) -> Export:
     return Export(admission.provider.id, admission.provider.title, admission.provider.about)
 
 
-def _named(admission: Admission, ask: Ask) -> ToolSpec:
-    tool = admission.provider.by_name.get(ask.tool or "")
-    if tool is None:
-        names = ", ".join(f"{t.name}({signature(t)})" for t in admission.provider.tools[:30])
-        raise AskInvalid(f"options.tool must be one of: {names}.")
-    return tool
-
-
-def _sent(ask: Ask) -> dict[str, Json]:
-    """What of an ask decides which tools it calls with what: a consent to one ask is a consent to this."""
-    work = {"tool": ask.tool, "args": dict(ask.args)} if ask.mode is Mode.TOOL else {"prompt": ask.prompt}
-    return {"mode": ask.mode.value, "dryRun": ask.dry_run, **work}
-
-
-def _rehearsal(toolbox: Toolbox, tool: ToolSpec, args: Mapping[str, Json]) -> str:
-    shown = json.dumps(dict(args), ensure_ascii=False)
-    act = f"{tool.name} ({tool.effect.value}) as {toolbox.connection.label}"
-    return f"Nothing was called. This would run {act} with {shown}."
-
-
-def _answer(
-    toolbox: Toolbox,
-    ask: Ask,
-    mode: str,
-    text: str,
-    citations: Sequence[Citation] = (),
-    stored: StoredLink | None = None,
-) -> Answer:
-    spent = toolbox.spent
-    return Answer(
-        text=text,
-        telemetry_id=toolbox.run_id,
-        mode=mode,
-        citations=tuple(citations),
-        account_id=toolbox.connection.account_id,
-        conversation=ask.conversation,
-        usage={"modelTurns": 0, "toolCalls": spent.tool_calls, "requests": spent.requests, "bytesIn": spent.bytes_in},
-        stored=stored,
-    )
-
-
-@lru_cache(maxsize=256)
-def _index(tools: tuple[ToolSpec, ...], names: tuple[str, ...]) -> RouterIndex:
-    return compile_tools(tools, names)
-
-
-def _result_key(principal: Principal, result_id: str) -> str:
-    """Bound to the principal: with another one's id in hand there is nothing under this key."""
-    return f"result:{of(principal)}:{result_id}"
-
-
-def _sticky_key(principal: Principal, provider_id: str, conversation: str) -> str:
-    return f"sticky:{principal.tenant_id.hex}:{principal.user_id.hex}:{provider_id}:{conversation}"
+def _memory_key(principal: Principal, provider_id: str, conversation: str) -> str:
+    return f"talk:{principal.tenant_id.hex}:{principal.user_id.hex}:{provider_id}:{conversation}"

@@ -129,12 +129,13 @@ def _branches(pattern: str) -> list[str]:
 def read_slots(tool: Schemas) -> tuple[Slot, ...]:
     """The parameters of a tool."""
     return tuple(
-        _read_slot(name, schema, required=name in tool.required, producer=tool.producers.get(name))
+        read_slot(name, schema, required=name in tool.required, producer=tool.producers.get(name))
         for name, schema in tool.params.items()
     )
 
 
-def _read_slot(name: str, schema: Mapping[str, Json], *, required: bool, producer: Producer | None) -> Slot:
+def read_slot(name: str, schema: Mapping[str, Json], *, required: bool, producer: Producer | None) -> Slot:
+    """One parameter of a tool."""
     words = frozenset(map(stem, split_identifier(name)))
     items = schema.get("items")
     kind = schema.get("type")
@@ -503,7 +504,7 @@ def fill(slots: Sequence[Slot], tokens: Sequence[Token], values: Sequence[Value]
             left = [v for v in left if v.last < first or v.first > last]
     if any(v.kind == "plain" for v in left):
         return None  # nothing marks where a name in plain small words begins and ends
-    while left and (pair := _best_pair(open_slots, left, tokens)):
+    while left and (pair := best_pair(open_slots, left, tokens)):
         slot, value = pair
         args[slot.name] = accept(slot, value)
         used.update(range(value.first, value.last + 1))
@@ -522,7 +523,7 @@ def fill(slots: Sequence[Slot], tokens: Sequence[Token], values: Sequence[Value]
     return Filled(args, frozenset(used))
 
 
-def _best_pair(slots: Sequence[Slot], values: Sequence[Value], tokens: Sequence[Token]) -> tuple[Slot, Value] | None:
+def best_pair(slots: Sequence[Slot], values: Sequence[Value], tokens: Sequence[Token]) -> tuple[Slot, Value] | None:
     """The value and the slot that fit each other better than either fits any other."""
     pairs = [(affinity(s, v, tokens), s, v) for v in values for s in slots if accept(s, v) is not MISSING]
     for score, slot, value in sorted(pairs, key=lambda pair: -pair[0]):

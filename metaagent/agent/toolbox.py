@@ -1,4 +1,7 @@
-"""Tools bound to one connection: validate → gate → intent → token → provider → outcome, the same for every step."""
+"""Tools bound to one connection, the same for every step of every ask.
+
+validate → gate → approval → consent → budget → intent → token → cache → limits → provider → outcome
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from metaagent.agent import gate
+from metaagent.agent.budget import Purse
+from metaagent.agent.cache import Kept, Results
 from metaagent.agent.failures import (
+    ApprovalRequired,
     AskInvalid,
     CapabilityMiss,
     ExportHidden,
@@ -23,8 +29,9 @@ from metaagent.agent.failures import (
     ProviderUnavailable,
     RateLimited,
 )
-from metaagent.agent.ports import AccessToken, Admissions, Audit, Dial, NoToken, Progress, Tokens
-from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Principal
+from metaagent.agent.gate import Author
+from metaagent.agent.ports import AccessToken, NoToken, Ports, Progress
+from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Lane, Principal, Proposed
 from providers.errors import (
     BadArguments,
     EgressDenied,
@@ -38,12 +45,12 @@ from providers.spec import Effect, Json, Result, ToolSpec
 
 
 @dataclass(slots=True)
-class Spent:
-    """What an ask has used so far."""
+class Used:
+    """What the calls of an ask came to so far."""
 
-    tool_calls: int = 0
     requests: int = 0
     bytes_in: int = 0
+    cache_hits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +66,27 @@ class Write:
 class Toolbox:
     """The tools of one run, acting as one account."""
 
+    ports: Ports
+    results: Results
     principal: Principal
     admission: Admission
     connection: ConnectionRef
     run_id: str
-    taken: frozenset[Effect]
-    """What the person allowed this one run."""
-    admissions: Admissions
-    tokens: Tokens
-    audit: Audit
-    dial: Dial
+    prompt: str
+    """What the person asked: an address that stands in it may be given to a tool."""
+    purse: Purse
     progress: Progress
-    most_calls: int
     write_s: float
     """How long a write may take, whoever still waits for it."""
-    spent: Spent = field(default_factory=Spent)
+    taken: frozenset[Effect] = frozenset()
+    """What the person allowed this one run."""
+    used: Used = field(default_factory=Used)
     write: Write | None = None
     """The last one that was begun."""
+    _found: dict[str, Result] = field(default_factory=dict)
+    """What the reads of this run have brought: the same again is not sent again."""
 
-    async def call(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+    async def call(self, tool: ToolSpec, args: Mapping[str, Json], author: Author) -> Result:
         """Run one tool with the caller's own rights. Raises: Failure, TimeoutError.
 
         A caller that is cancelled ends a read at once; a write goes on, and its outcome is recorded.
@@ -85,11 +94,13 @@ class Toolbox:
         check_arguments(tool, args)
         if missed := gate.allowed(tool, self.connection, self.admission):
             raise missed
-        await self._hold_to_consent(tool)
-        if self.spent.tool_calls >= self.most_calls:
-            raise AskInvalid("This question needs more steps than one ask may take. Ask for less at once.")
-        self.spent.tool_calls += 1
-        await self.progress(self.run_id, self.spent.tool_calls, f"Asking {self.admission.provider.title}: {tool.name}")
+        if gate.needs_approval(tool, args, author, self.prompt):
+            provider, call = self.admission.provider, Proposed(self.connection.id, tool.name, dict(args))
+            raise ApprovalRequired(provider.id, tool.name, gate.one_line(tool.summary), provider.title, call)
+        await self._hold_to_consent(tool, author)
+        self.purse.call(tool.name, args, writes=tool.effect is not Effect.READ)
+        title = self.admission.provider.title
+        await self.progress(self.run_id, self.purse.used.calls, f"Asking {title}: {tool.name}")
         fact = Fact(
             "tool.intent",
             self.principal,
@@ -98,9 +109,9 @@ class Toolbox:
             self.connection.id,
             tool.name,
             args,
-            detail={"effect": tool.effect.value},
+            detail={"effect": tool.effect.value, "by": author.value},
         )
-        intent = await self.audit.intent(fact)
+        intent = await self.ports.audit.intent(fact)
         if tool.effect is Effect.READ:
             return await self._recorded(tool, args, fact, intent)
         self.write = Write(tool, args, asyncio.create_task(self._recorded(tool, args, fact, intent)))
@@ -108,13 +119,16 @@ class Toolbox:
 
     async def _recorded(self, tool: ToolSpec, args: Mapping[str, Json], fact: Fact, intent: Intent) -> Result:
         began = time.perf_counter()
-        before = self.spent.requests, self.spent.bytes_in
+        before = self.used.requests, self.used.bytes_in, self.used.cache_hits
         try:
-            if tool.effect is Effect.READ:
-                result = await self._invoke(tool, args)
-            else:
-                async with asyncio.timeout(self.write_s):
-                    result = await self._invoke(tool, args)
+            with self.ports.telemetry.tool(tool.name, tool.effect) as span:
+                if tool.effect is Effect.READ:
+                    result = await self._read(tool, args)
+                else:
+                    async with asyncio.timeout(self.write_s):
+                        result = await self._write(tool, args)
+                if self.used.cache_hits > before[2]:
+                    span.cached()
         except BaseException as error:
             # Cancellation too: whatever ended the call, its intent gets an outcome.
             await self._outcome(fact, "tool.failed", intent, began, before, code=_code(error))
@@ -124,49 +138,86 @@ class Toolbox:
         await self._outcome(fact, "tool.done", intent, began, before, bytes_out=len(result.text))
         return result
 
-    async def _hold_to_consent(self, tool: ToolSpec) -> None:
+    async def _hold_to_consent(self, tool: ToolSpec, author: Author) -> None:
         """By what stands at this moment; before anybody is asked, it is read afresh. Raises: NeedsConsent."""
         for fresh in (False, True):
-            admission = await self.admissions.admit(self.principal, self.admission.provider.id, fresh=fresh)
+            admission = await self.ports.admissions.admit(self.principal, self.admission.provider.id, fresh=fresh)
             if admission is None:
                 raise ExportHidden
-            asked = gate.consented(
-                tool,
-                admission,
-                self.connection,
-                client=self.principal.client,
-                taken=self.taken,
-                now=datetime.now(UTC),
-            )
+            asked = None
+            if author is not Author.PERSON:  # who approves exactly this call consents to it
+                asked = gate.consented(
+                    tool,
+                    admission,
+                    self.connection,
+                    client=self.principal.client,
+                    taken=self.taken,
+                    now=datetime.now(UTC),
+                )
             if asked is None:
                 return
             if fresh:
                 raise asked
 
-    async def _invoke(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
-        try:
-            token = await self.tokens.access_token(self.connection.id)
-            try:
-                return await self._with(token, tool, args)
-            except TokenRejected:
-                token = await self.tokens.access_token(self.connection.id, rejected=token)
-                try:
-                    return await self._with(token, tool, args)
-                except TokenRejected:
-                    await self.tokens.give_up(self.connection.id, token)
-                    raise NoToken("revoked") from None
-        except NoToken as none:
-            provider = self.admission.provider
-            scopes = gate.scopes_for(self.admission, self.connection)
-            raise NeedsAuth(provider.id, none.reason, scopes, provider.title) from None
+    async def _read(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+        """From this run, from the cache, or from the provider; who wants the same at the same time shares one call."""
+        token = await self._token()
+        kept = Kept.of(self.principal, self.admission, self.connection, token, tool, args)
+        if (found := self._found.get(kept.key)) is None:
+            found, hit = await self.results.get(kept, tool.keep_s, lambda: self._invoke(token, tool, args))
+            self._found[kept.key] = found
+            self.used.cache_hits += hit
+        else:
+            self.used.cache_hits += 1
+        return found
 
-    async def _with(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
-        api = self.dial(self.admission.provider, token)
+    async def _write(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+        """To the provider. Whatever came of it, nothing read before it is given again."""
+        token = await self._token()
+        self._found.clear()
+        try:
+            return await self._invoke(token, tool, args)
+        finally:
+            self._found.clear()
+            await self.results.changed(self.connection)
+
+    async def _token(self, *, rejected: AccessToken | None = None) -> AccessToken:
+        try:
+            return await self.ports.tokens.access_token(self.connection.id, rejected=rejected)
+        except NoToken as none:
+            raise self._needs_auth(none.reason) from None
+
+    def _needs_auth(self, reason: str) -> NeedsAuth:
+        provider = self.admission.provider
+        return NeedsAuth(provider.id, reason, gate.scopes_for(self.admission, self.connection), provider.title)
+
+    async def _invoke(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+        """One refusal of the token is answered with a new one. Raises: ToolError, Failure."""
+        try:
+            return await self._within_limits(token, tool, args)
+        except TokenRejected:
+            token = await self._token(rejected=token)
+            try:
+                return await self._within_limits(token, tool, args)
+            except TokenRejected:
+                await self.ports.tokens.give_up(self.connection.id, token)
+                raise self._needs_auth("revoked") from None
+
+    async def _within_limits(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+        provider = self.admission.provider
+        lane = Lane(self.principal.tenant_id, self.admission.installation_id, self.connection.id, provider.id)
+        api = self.ports.dial(provider, token)
+        granted = await self.ports.traffic.enter(lane, provider.title)
+        failed: BaseException | None = None
         try:
             return await tool.invoke(api, args)
+        except BaseException as error:
+            failed = error
+            raise
         finally:
-            self.spent.requests += api.calls
-            self.spent.bytes_in += api.bytes_in
+            self.used.requests += api.calls
+            self.used.bytes_in += api.bytes_in
+            await self.ports.traffic.leave(granted, failed)
 
     async def _outcome(
         self,
@@ -174,16 +225,17 @@ class Toolbox:
         kind: Literal["tool.done", "tool.failed"],
         intent: Intent,
         began: float,
-        before: tuple[int, int],
+        before: tuple[int, int, int],
         **detail: str | int,
     ) -> None:
         stated = {
             "ms": round((time.perf_counter() - began) * 1_000),
-            "requests": self.spent.requests - before[0],
-            "bytes_in": self.spent.bytes_in - before[1],
+            "requests": self.used.requests - before[0],
+            "bytes_in": self.used.bytes_in - before[1],
+            **({"cached": True} if self.used.cache_hits > before[2] else {}),
             **detail,
         }
-        await self.audit.outcome(
+        await self.ports.audit.outcome(
             Fact(
                 kind,
                 fact.principal,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from metaagent.values import value
@@ -26,6 +26,10 @@ class Mode(StrEnum):
     AUTO = "auto"
     TOOL = "tool"
     AGENT = "agent"
+
+
+Way: TypeAlias = Literal["tool", "route", "replay", "plan", "loop", "approved", "degraded"]
+"""How an ask was worked; see `metaagent.agent.work`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,8 @@ class Answer:
 
     text: str
     telemetry_id: str
-    mode: str
-    """`route`, `tool` or `agent`: how it was worked."""
+    mode: Way
+
     citations: tuple[Citation, ...] = ()
     account_id: str | None = None
     conversation: str | None = None
@@ -185,6 +189,24 @@ class Amount:
     """Micro-dollars."""
     ms: int = 0
 
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(
+            self.turns + other.turns,
+            self.calls + other.calls,
+            self.tokens + other.tokens,
+            self.micros + other.micros,
+            self.ms + other.ms,
+        )
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(
+            self.turns - other.turns,
+            self.calls - other.calls,
+            self.tokens - other.tokens,
+            self.micros - other.micros,
+            self.ms - other.ms,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -199,6 +221,8 @@ class Admission:
     """Those of this person, for all of their clients."""
     connect_url: str = ""
     """Where people connect when another system runs the OAuth flow; empty: here."""
+    membership_id: UUID | None = None
+    """Another one when a person has left and come back. None: nothing may be remembered for them."""
 
 
 @value

@@ -29,6 +29,22 @@ FILLER = bag(
 )
 """Words that carry no request of their own. Words such as `why` and `not` are not among them."""
 
+NO_NAMES = FILLER | bag(
+    """not no never without except excluding exclude but nor neither none non minus unless only besides other others
+    than rather instead else another same again more most less least fewer fewest few many much several both either
+    everything anything something nothing everyone anyone someone nobody everywhere anywhere somewhere where when
+    why how while during since until before after between against across among per versus vs
+    general total detail details particular short brief full depth progress future past present summary practice
+    theory common average sum parallel time times moment beginning end middle meantime order case fact reality
+    morning noon afternoon evening night midnight tonight tomorrow yesterday weekend weekday hour hours day days
+    week weeks month months quarter quarters year years minute minutes second seconds recent recently lately today
+    once twice ago late later early earlier soon new newer old older good bad better worse best worst big small high low
+    monday tuesday wednesday thursday friday saturday sunday january february march april may june july august
+    september october november december spring summer autumn winter christmas easter
+    next last past first top previous latest newest"""
+)
+"""Words that the name of a project or a person is not made of, whatever may be called so."""
+
 GENERIC = bag(
     """get list find search retrieve fetch show read lookup look query return give provide calculate compute calculator
     check api apis tool function service data info information detail details value number name id type result results

@@ -151,7 +151,8 @@ class McpEndpoint:
         if plain is not None:
             try:
                 outcome = await unless_gone(
-                    receive, self._calls.outcome(call, plain.id, plain.name, plain.arguments, plain.form)
+                    receive,
+                    self._calls.outcome(call, plain.id, plain.name, plain.arguments, plain.form, caller=plain.caller),
                 )
             except Gone:
                 return None

@@ -17,7 +17,14 @@ from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp.shared.exceptions import MCPError
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
-from metaagent.agent.failures import CapabilityMiss, ExportHidden, Failure, Invitation, NeedsConsent
+from metaagent.agent.failures import (
+    ApprovalRequired,
+    CapabilityMiss,
+    ExportHidden,
+    Failure,
+    Invitation,
+    NeedsConsent,
+)
 from metaagent.agent.ports import Progress, silent
 from metaagent.agent.service import Agent
 from metaagent.agent.types import Export, Principal
@@ -104,9 +111,10 @@ class Calls:
         *,
         retry: Retry | None = None,
         progress: Progress = silent,
+        caller: object = None,
     ) -> Outcome:
-        """Make one call. Raises nothing but cancellation."""
-        work = self._outcome(call, name, arguments, form, retry, progress)
+        """Make one call; `caller` is its `traceparent`, unread. Raises nothing but cancellation."""
+        work = self._outcome(call, name, arguments, form, retry, progress, caller)
         if call.session is None or request_id is None:
             return await work
         cancelled = MCPError(code=REQUEST_CANCELLED, message="Request cancelled")
@@ -120,6 +128,7 @@ class Calls:
         form: Form,
         retry: Retry | None,
         progress: Progress,
+        caller: object,
     ) -> Outcome:
         provider = name.removeprefix(tools.PREFIX)
         if not name.startswith(tools.PREFIX) or call.provider not in {None, provider}:
@@ -129,7 +138,7 @@ class Calls:
             ask = tools.ask_from(arguments, self.defaults)
             if retry:
                 asked = await self._wait(call, provider, retry)
-            return render.answer(await self.agent.ask(call.principal, provider, ask, progress))
+            return render.answer(await self.agent.ask(call.principal, provider, ask, progress, caller))
         except ExportHidden:
             return _unknown_tool(name)
         except Invitation as invitation:
@@ -179,7 +188,7 @@ def _invite(provider: str, invitation: Invitation, asked: Sequence[str], form: F
         "asked": [*asked, invitation.code],
     }
     match invitation:
-        case NeedsConsent(question=question) if question:
+        case NeedsConsent(question=question) | ApprovalRequired(question=question) if question:
             state["question"] = str(question.id)
         case CapabilityMiss(missing_scopes=scopes):
             state["scopes"] = list(scopes)

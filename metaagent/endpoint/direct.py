@@ -42,6 +42,8 @@ class Plain:
     arguments: dict[str, Any]
     form: Form
     modern: bool
+    caller: object = None
+    """What the request says its `traceparent` is."""
 
     def answer(self, result: render.Body, server_info: Mapping[str, str]) -> bytes | None:
         """The response's body as the SDK would write it, in UTF-8; None for what only the SDK can write."""
@@ -94,7 +96,8 @@ def plain(version: str, headers: Mapping[bytes, bytes], body: bytes, call: Call)
         opens_urls = bool(call.url_elicitation) if _says_nothing(meta, params) else None
     if opens_urls is None:
         return None
-    return Plain(request_id, name, arguments, Form.of(version, opens_urls=opens_urls), modern)
+    caller = meta.get("traceparent") if type(meta) is dict else None
+    return Plain(request_id, name, arguments, Form.of(version, opens_urls=opens_urls), modern, caller)
 
 
 def _envelope(version: str, headers: Mapping[bytes, bytes], name: str, meta: object) -> bool | None:

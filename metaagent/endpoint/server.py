@@ -138,6 +138,7 @@ class _Handlers:
                 _form(ctx, call),
                 retry=retry,
                 progress=_progress(ctx),
+                caller=ctx.meta.get("traceparent") if ctx.meta else None,
             )
         if isinstance(outcome, MCPError):
             raise outcome

@@ -938,10 +938,15 @@ _IN_PROJECT = {"org": _FIND_ORG, "project": _FIND_PROJECT}
 
 _READ_ORG, _READ_PROJECT, _READ_EVENT, _WRITE_EVENT = "org:read", "project:read", "event:read", "event:write"
 
+_GIVES_ISSUES = (
+    "[{shortId, title, status, count, userCount, firstSeen, lastSeen, project.slug, assignedTo.name, culprit}]"
+)
+
 TOOLS = (
     ToolSpec(
         name="list_organizations",
         summary="List the organizations this account belongs to.",
+        gives="[{slug, name}]",
         invoke=tools.listing(
             "Sentry",
             "/api/0/organizations/",
@@ -969,6 +974,7 @@ TOOLS = (
     ToolSpec(
         name="list_projects",
         summary="List the projects of an organization with their platforms.",
+        gives="[{id, slug, name, platform}]",
         invoke=tools.listing(
             "Sentry",
             _HOME + "projects/",
@@ -1000,6 +1006,7 @@ TOOLS = (
     ToolSpec(
         name="search_issues",
         summary="Search issues by project, status, level, assignee, environment or words, the latest first.",
+        gives=_GIVES_ISSUES,
         invoke=search_issues,
         params={
             "org": _ORG,
@@ -1052,6 +1059,7 @@ TOOLS = (
     ToolSpec(
         name="top_issues",
         summary="Rank the unresolved issues that happen most often or affect the most users.",
+        gives=_GIVES_ISSUES,
         invoke=top_issues,
         params={
             "org": _ORG,
@@ -1087,6 +1095,7 @@ TOOLS = (
     ToolSpec(
         name="new_issues",
         summary="List issues first seen lately, or first seen in one release.",
+        gives=_GIVES_ISSUES,
         invoke=new_issues,
         params={
             "org": _ORG,
@@ -1112,6 +1121,7 @@ TOOLS = (
     ToolSpec(
         name="issue_details",
         summary="Show one issue: what it is, how often it happens, since when, and whose it is.",
+        gives="{shortId, title, status, count, userCount, firstSeen, lastSeen, assignedTo.name, firstRelease.version}",
         invoke=issue_details,
         params={"org": _ORG, "issue": _ISSUE_ID},
         required=frozenset({"org", "issue"}),
@@ -1133,6 +1143,7 @@ TOOLS = (
     ToolSpec(
         name="latest_event",
         summary="Show the stack trace of an issue's latest event.",
+        gives="{title, message, culprit, dateCreated, release.version, issue.shortId}",
         invoke=latest_event,
         params={"org": _ORG, "issue": _ISSUE_ID},
         required=frozenset({"org", "issue"}),
@@ -1151,6 +1162,7 @@ TOOLS = (
     ToolSpec(
         name="list_releases",
         summary="List the newest releases with their age and new issues.",
+        gives="[{version, shortVersion, dateCreated, newGroups, commitCount}]",
         invoke=list_releases,
         params={"org": _ORG, "project": _PROJECT, "limit": _LIMIT},
         required=frozenset({"org"}),
@@ -1170,6 +1182,7 @@ TOOLS = (
     ToolSpec(
         name="release_details",
         summary="Show what is in a release: its commits, authors, deploy and number of new issues.",
+        gives="{version, dateCreated, newGroups, commits: [{id, message, author.name}]}",
         invoke=release_details,
         params={"org": _ORG, "version": _VERSION},
         required=frozenset({"org", "version"}),
@@ -1188,6 +1201,7 @@ TOOLS = (
     ToolSpec(
         name="release_health",
         summary="Compare a release, by default the newest, with the one before it: crashes, sessions and new issues.",
+        gives="{verdict, release: {version, crashFreeSessions}, previous: {version}, newIssues: [{shortId}]}",
         invoke=release_health,
         params={"org": _ORG, "project": _PROJECT, "version": _VERSION},
         required=frozenset({"org"}),

@@ -10,11 +10,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from metaagent.agent import gate
+from metaagent.agent.budget import Purse
+from metaagent.agent.cache import Results
 from metaagent.agent.failures import NeedsConsent
+from metaagent.agent.gate import Author
 from metaagent.agent.ports import silent
 from metaagent.agent.toolbox import Toolbox
-from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Principal, StandingConsent
+from metaagent.agent.types import Admission, Amount, ConnectionRef, Fact, Intent, Principal, StandingConsent
 from providers.spec import Api, Args, ConsentPolicy, Effect, Exposure, OAuthSpec, ProviderSpec, Result, ToolSpec
+from tests.agent.office import Office
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -162,18 +166,19 @@ class Place:
         raise AssertionError
 
     def toolbox(self) -> Toolbox:
+        ports = replace(
+            Office().ports, admissions=self, tokens=self, audit=self, dial=lambda _provider, _token: cast("Any", self)
+        )
         return Toolbox(
+            ports=ports,
+            results=Results(ports.shared, 0),
             principal=Principal(uuid4(), "acme", uuid4(), "key:a"),
             admission=self.remembered,
             connection=ADA,
             run_id="run_1",
-            taken=frozenset(),
-            admissions=self,
-            tokens=self,
-            audit=self,
-            dial=lambda _provider, _token: cast("Any", self),
+            prompt="",
+            purse=Purse(Amount(), ports.price, 0),
             progress=silent,
-            most_calls=9,
             write_s=5,
         )
 
@@ -185,9 +190,9 @@ def soon(effect: Effect) -> StandingConsent:
 async def test_before_anybody_is_asked_it_is_read_afresh() -> None:
     first_use = ConsentPolicy.FIRST_USE
     place = Place(now=admission(first_use, soon(Effect.READ)), remembered=admission(first_use))
-    await place.toolbox().call(TOOLS[Effect.READ], {})
+    await place.toolbox().call(TOOLS[Effect.READ], {}, Author.CLIENT)
     with pytest.raises(NeedsConsent):
-        await place.toolbox().call(TOOLS[Effect.WRITE], {})
+        await place.toolbox().call(TOOLS[Effect.WRITE], {}, Author.CLIENT)
     assert place.calls == 1
 
 
@@ -195,10 +200,10 @@ async def test_each_call_of_a_run_is_held_to_what_stands_then() -> None:
     given, none = (admission(ConsentPolicy.FIRST_USE, *c) for c in ([soon(Effect.READ)], []))
     place = Place(now=given, remembered=given)
     toolbox = place.toolbox()
-    await toolbox.call(TOOLS[Effect.READ], {})
+    await toolbox.call(TOOLS[Effect.READ], {}, Author.CLIENT)
     place.now = place.remembered = none  # withdrawn meanwhile
     with pytest.raises(NeedsConsent):
-        await toolbox.call(TOOLS[Effect.READ], {})
+        await toolbox.call(TOOLS[Effect.READ], {}, Author.CLIENT)
     place.now = place.remembered = admission(ConsentPolicy.NEVER)  # the administrator asks nobody any more
-    await toolbox.call(TOOLS[Effect.READ], {})
+    await toolbox.call(TOOLS[Effect.READ], {}, Author.CLIENT)
     assert place.calls == 2

@@ -252,9 +252,11 @@ ENVELOPE: dict[str, Spoil] = {
 
 _MINTED = re.compile(
     rb"run_[0-9a-f]{24}|metaagent://results/[\w-]+|(?:\?link=)[\w-]+|"
-    rb'(?<="elicitationId":")[\w-]+|(?<="requestState":")[\w.-]+|(?<="bytesIn":)[0-9]+|(?<="size":)[0-9]+'
+    rb'(?<="elicitationId":")[\w-]+|(?<="requestState":")[\w.-]+|(?<="size":)[0-9]+|'
+    rb'(?<="conversation":")[\w-]+|(?<="bytesIn":)[0-9]+|(?<="ms":)[0-9]+|(?<="requests":)[0-9]+|'
+    rb'(?<="cacheHits":)[0-9]+'
 )
-"""What is new in every answer."""
+"""What is new in every answer, or depends on what the cache still has."""
 
 
 class Sender:

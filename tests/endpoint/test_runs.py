@@ -200,7 +200,8 @@ def test_a_write_that_is_too_slow_is_never_called_undone(world: World, monkeypat
     connect_for_writing(world)
     issue = an_issue(world)
     body, headers = call_in(world, "modern", asking("comment_on_issue", org="acme", issue=issue, text="Hi."))
-    monkeypatch.setattr(runtime.agent, "_limits", replace(runtime.agent._limits, deadline_s=0.5))
+    budget = replace(runtime.agent._limits.budget, ms=500)
+    monkeypatch.setattr(runtime.agent, "_limits", replace(runtime.agent._limits, budget=budget))
     world.faults(delay_s=SLOW_S)
     try:
         failed = world.post(body, headers=headers).json()["result"]["structuredContent"]
@@ -375,9 +376,9 @@ def test_a_long_result_is_read_in_pages_byte_by_byte(world: World) -> None:
     who = Principal(world.tenant.pk, world.tenant.slug, world.me.user.pk, client)
     document = json.dumps(["é€😀" * 9 + "x" * n for n in range(600)], ensure_ascii=False).encode()[:300_000]
     document = document.decode(errors="ignore").encode()
-    from metaagent.agent.service import _result_key
+    from metaagent.agent.work import result_key
 
-    run(runtime.agent._ports.shared.store(_result_key(who, "long"), document, ttl_s=60))
+    run(runtime.agent._ports.shared.store(result_key(who, "long"), document, ttl_s=60))
     uri: str | None = "metaagent://results/long"
     found, pages = b"", 0
     while uri:

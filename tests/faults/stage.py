@@ -42,6 +42,8 @@ ACCOUNTS = ("ada@example.com", "bruno@example.com", "chioma@example.com")
 _LIMITS = {
     "ASKS_PER_MINUTE": "10000000",
     "ASKS_PER_MINUTE_TENANT": "10000000",
+    "PROVIDER_CALLS_PER_MINUTE": "10000000",
+    "PROVIDER_CALLS_PER_MINUTE_TENANT": "10000000",
     "LOGIN_FAILURES_PER_HOUR": "100000",
     "LOG_LEVEL": "WARNING",
 }

@@ -23,8 +23,7 @@ from tests.environment import MISSING
 from tests.flows.test_accessibility import _FOCUSED, _READ, PHONE, _log_in, browser
 from tests.world import Person, World, run
 from vault.models import Connection, Consent
-from vault.services import connect, leave, revoke
-from vault.services import consent as consents
+from vault.services import connect, leave, question, revoke
 
 READ = {"mode": "tool", "tool": "who_am_i"}
 SCOPES = ("event:read", "event:write", "org:read", "project:read")
@@ -93,7 +92,7 @@ def answer(world: World, url: str, word: str = "allow", person: Person | None = 
 def allow(world: World) -> None:
     """What pressing the button does, for every open question."""
     for row in Consent.objects.filter(tenant=world.tenant, given_at=None, withdrawn_at=None):
-        assert consents.give(consent=row, now=datetime.now(UTC))
+        assert question.give(row, now=datetime.now(UTC))
 
 
 def asked(world: World, options: dict[str, Any] = READ, **kwargs: Any) -> dict[str, Any]:

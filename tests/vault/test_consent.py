@@ -17,7 +17,7 @@ from tenants import standing
 from tests.world import World
 from vault import selectors
 from vault.models import Connection, Consent
-from vault.services import consent
+from vault.services import consent, question
 
 T = TypeVar("T")
 CLIENT = "key:00000000-0000-0000-0000-000000000000"
@@ -85,7 +85,7 @@ def test_asked_ten_times_at_once_there_is_one_question(world: World, account: Co
 
 
 def test_taken_ten_times_at_once_it_is_had_once(world: World, account: Connection) -> None:
-    consent.give(consent=ask(account, sent=SENT), now=now())
+    question.give(ask(account, sent=SENT), now=now())
     taken = at_once(lambda: take(account))
     assert sorted(map(len, taken)) == [0] * 9 + [1]
     [used] = world.events("consent.use.done")
@@ -94,9 +94,9 @@ def test_taken_ten_times_at_once_it_is_had_once(world: World, account: Connectio
 
 def test_yes_and_no_at_once_come_to_one_answer(world: World, account: Connection) -> None:
     row = ask(account)
-    answers = at_once(lambda: consent.give(consent=row, now=now()), 5)
+    answers = at_once(lambda: question.give(row, now=now()), 5)
     assert answers.count(True) == 1
-    assert not consent.decline(consent=row, now=now())
+    assert not question.decline(row, now=now())
     assert len(world.events("consent.give.done")) == 1
     assert not world.events("consent.give.refused")
 
@@ -114,7 +114,7 @@ def test_yes_and_no_at_once_come_to_one_answer(world: World, account: Connection
     ids=["client", "argument", "another argument", "tool", "rehearsal", "prompt"],
 )
 def test_a_consent_to_one_ask_is_not_taken_for_another(account: Connection, change: dict[str, Any]) -> None:
-    consent.give(consent=ask(account, sent=SENT), now=now())
+    question.give(ask(account, sent=SENT), now=now())
     assert take(account, **change) == frozenset()
     assert take(account) == {Effect.WRITE}
     assert take(account) == frozenset()
@@ -122,17 +122,17 @@ def test_a_consent_to_one_ask_is_not_taken_for_another(account: Connection, chan
 
 def test_a_consent_to_one_ask_waits_for_minutes_only(account: Connection) -> None:
     row = ask(account, sent=SENT)
-    consent.give(consent=row, now=now() - timedelta(seconds=601))
+    question.give(row, now=now() - timedelta(seconds=601))
     assert take(account) == frozenset()
-    assert consent.state(Consent.objects.get(pk=row.pk), now=now()) is consent.State.OVER
+    assert question.state(Consent.objects.get(pk=row.pk), now=now()) is question.State.OVER
 
 
 def test_what_nobody_answered_or_somebody_withdrew_is_not_taken(world: World, account: Connection) -> None:
     row = ask(account, sent=SENT)
     assert take(account) == frozenset()
-    consent.give(consent=row, now=now())
-    assert consent.withdraw(consent=row, by=world.me.user.pk, now=now())
-    assert not consent.withdraw(consent=row, by=world.me.user.pk, now=now())
+    question.give(row, now=now())
+    assert question.withdraw(row, by=world.me.user.pk, now=now())
+    assert not question.withdraw(row, by=world.me.user.pk, now=now())
     assert take(account) == frozenset()
     assert len(world.events("consent.withdraw.done")) == 1
 
@@ -140,9 +140,9 @@ def test_what_nobody_answered_or_somebody_withdrew_is_not_taken(world: World, ac
 def test_giving_and_ending_is_told_to_every_process(world: World, account: Connection) -> None:
     row = ask(account)
     generations = [standing.generation()]
-    consent.give(consent=row, now=now())
+    question.give(row, now=now())
     generations.append(standing.generation())
-    consent.withdraw(consent=row, by=world.me.user.pk, now=now())
+    question.withdraw(row, by=world.me.user.pk, now=now())
     generations.append(standing.generation())
     assert generations == sorted(set(generations))
 
@@ -155,20 +155,20 @@ def test_a_question_on_another_tenant_s_account_cannot_be_made(world: World, acc
 
 def test_an_open_question_ends_with_what_it_was_about(account: Connection) -> None:
     row = ask(account)
-    consent.scopes_widened(connection=account, now=now())
-    assert not consent.give(consent=row, now=now())
-    assert consent.answered(consent_id=row.pk, user_id=row.user_id, now=now())
+    question.scopes_widened(connection=account, now=now())
+    assert not question.give(row, now=now())
+    assert question.answered(row.pk, user_id=row.user_id, now=now())
 
 
 def test_waiting_is_over_when_there_is_an_answer_and_only_for_the_person_asked(
     world: World, account: Connection
 ) -> None:
     row = ask(account)
-    assert not consent.answered(consent_id=row.pk, user_id=row.user_id, now=now())
-    assert consent.answered(consent_id=row.pk, user_id=world.person().user.pk, now=now())
-    assert consent.answered(consent_id=row.pk, user_id=row.user_id, now=now() + timedelta(seconds=601))
-    consent.decline(consent=row, now=now())
-    assert consent.answered(consent_id=row.pk, user_id=row.user_id, now=now())
+    assert not question.answered(row.pk, user_id=row.user_id, now=now())
+    assert question.answered(row.pk, user_id=world.person().user.pk, now=now())
+    assert question.answered(row.pk, user_id=row.user_id, now=now() + timedelta(seconds=601))
+    question.decline(row, now=now())
+    assert question.answered(row.pk, user_id=row.user_id, now=now())
 
 
 def test_a_cache_that_says_something_else_is_not_believed(account: Connection) -> None:
@@ -181,7 +181,7 @@ def test_a_cache_that_says_something_else_is_not_believed(account: Connection) -
 
 def test_arguments_are_kept_nowhere_but_in_the_cache(world: World, account: Connection) -> None:
     row = ask(account, sent={**SENT, "args": {"text": "between you and me"}})
-    consent.give(consent=row, now=now())
+    question.give(row, now=now())
     assert "between you and me" not in str(Consent.objects.filter(pk=row.pk).values().get())
     assert "between you and me" not in str([(event.detail, event.args_hmac) for event in world.events()])
 
@@ -189,8 +189,8 @@ def test_arguments_are_kept_nowhere_but_in_the_cache(world: World, account: Conn
 def test_what_stands_is_listed_by_account_with_the_client_s_name(world: World, account: Connection) -> None:
     client = f"key:{world.me.user.memberships.get().client_keys.get().pk}"
     for effect in (Effect.READ, Effect.WRITE):
-        consent.give(consent=ask(account, client=client, effect=effect), now=now())
-    consent.give(consent=ask(account, sent=SENT), now=now())
+        question.give(ask(account, client=client, effect=effect), now=now())
+    question.give(ask(account, sent=SENT), now=now())
     ask(account, effect=Effect.DESTRUCTIVE)
     listed = selectors.standing_consents(world.me.user.pk, now=now())
     assert [(given.effect, name) for given, name in listed[account.pk]] == [("read", "test"), ("write", "test")]
@@ -200,16 +200,16 @@ def test_what_stands_is_listed_by_account_with_the_client_s_name(world: World, a
 
 def test_what_has_long_been_over_is_forgotten_and_what_stands_is_not(account: Connection) -> None:
     standing = ask(account, effect=Effect.READ)
-    consent.give(consent=standing, now=now())
+    question.give(standing, now=now())
     withdrawn = ask(account, effect=Effect.WRITE)
-    consent.give(consent=withdrawn, now=now())
-    consent.withdraw(consent=withdrawn, by=withdrawn.user_id, now=now())
+    question.give(withdrawn, now=now())
+    question.withdraw(withdrawn, by=withdrawn.user_id, now=now())
     used = ask(account, sent=SENT)
-    consent.give(consent=used, now=now())
+    question.give(used, now=now())
     assert take(account)
     ask(account, effect=Effect.DESTRUCTIVE)
     mine = Consent.objects.filter(connection=account)
-    consent.forget(before=now() - timedelta(days=1))
+    question.forget(before=now() - timedelta(days=1))
     assert mine.count() == 4
-    consent.forget(before=now() + timedelta(days=1))
+    question.forget(before=now() + timedelta(days=1))
     assert [row.pk for row in mine] == [standing.pk]

@@ -9,10 +9,13 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 from django.db.models import BinaryField
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from metaagent.visitor import Visitor
 from tests.vault.test_access import expire
-from tests.world import PASSWORD, World
+from tests.world import PASSWORD, Served, World
 from vault.models import Connection, SealedTokenSet
 from vault.services import access, revoke
 from vault.services.clients import client_of
@@ -34,7 +37,22 @@ def dumped() -> str:
     )
 
 
-def test_no_secret_is_in_logs_database_pages_or_answers(world: World, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def spans(product: Served, monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """What a collector would get, with TELEMETRY_CONTENT on."""
+    from metaagent.asgi import runtime
+
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    monkeypatch.setattr(runtime.telemetry, "_tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(runtime.telemetry, "_content", True)
+    return memory
+
+
+def test_no_secret_is_in_logs_database_pages_answers_numbers_or_spans(
+    world: World, caplog: pytest.LogCaptureFixture, spans: InMemorySpanExporter
+) -> None:
     caplog.set_level(logging.DEBUG)
     answers = [world.ask("who am I?")]
     link = answers[0].structured_content["error"]["connect_url"]
@@ -60,13 +78,19 @@ def test_no_secret_is_in_logs_database_pages_or_answers(world: World, caplog: py
     answers.append(world.call_tool("who_am_i"))
     world.faults()
     revoke.disconnect(connection=connection, by=world.me.user.pk)
+    with world.product.http as http:
+        numbers = http.get("/metrics").text
     written = {
         "log": caplog.text,
         "database": dumped(),
         "pages": "\n".join(pages),
         "answers": "\n".join(map(repr, answers[1:])),
+        "numbers": numbers,
+        "spans": "\n".join(span.to_json() for span in spans.get_finished_spans()),
     }
     assert len(secrets) == 12
     assert world.me.user.email in written["database"]
+    assert "needs_auth" in written["numbers"]
+    assert "execute_tool who_am_i" in written["spans"]
     found = {(place, number) for place, text in written.items() for number, it in enumerate(secrets) if it in text}
     assert not found

@@ -24,7 +24,7 @@ from tenants.services import Refused
 from vault import oauth
 from vault.crypto import DataKey
 from vault.models import Connection, SealedTokenSet, Status
-from vault.services import consent, revoke
+from vault.services import question, revoke
 from vault.services.sealed import dated, grant_of, seal_tokens
 from vault.tokens import TokenSet
 
@@ -109,7 +109,7 @@ def keep(
         SealedTokenSet.objects.create(connection=connection, **columns)
     revoke.superseded(connection=connection, spec=spec)
     if not created and not before.scopes.issuperset(granted):
-        consent.scopes_widened(connection=connection, now=now)
+        question.scopes_widened(connection=connection, now=now)
     standing.changed()
     connection.refresh_from_db()
     return Kept(connection, version, tuple(sorted(before.scopes.difference(granted))))

@@ -19,7 +19,7 @@ from tenants import services as tenants
 from tenants import standing
 from tenants.models import Membership, Tenant
 from vault.models import ConnectAttempt, Connection, ConnectLink, Revocation, Status
-from vault.services import consent, revoke
+from vault.services import question, revoke
 from vault.services.revoke import Ended, Ending
 
 _LANDING = timedelta(minutes=2)
@@ -38,7 +38,7 @@ def remove_member(*, membership: Membership, by: UUID | None, now: datetime) -> 
         # or after, and is no longer a member.
         held = Membership.objects.select_for_update().filter(pk=membership.pk).first()
         ended = revoke.end(Connection.objects.filter(tenant_id=tenant_id, owner_id=user_id), by=by, now=now)
-        consent.member_removed(tenant_id=tenant_id, user_id=user_id, by=by, now=now)
+        question.member_removed(tenant_id=tenant_id, user_id=user_id, by=by, now=now)
         _unused_links().filter(tenant_id=tenant_id, user_id=user_id).delete()
         if held is not None:
             tenants.remove_member(membership=held, by=by)

@@ -29,7 +29,7 @@ from tenants import standing
 from vault import oauth, sealing
 from vault.crypto import KeysUnavailable, Unreadable
 from vault.models import Connection, Revocation, SealedTokenSet, Status
-from vault.services import consent
+from vault.services import question
 from vault.services.clients import client_of
 from vault.services.sealed import fields_of, grant_of, open_token, seal_tokens
 from vault.tokens import TokenSet
@@ -152,7 +152,7 @@ def _end(group: Sequence[Connection], *, by: UUID | None, now: datetime) -> None
         status=Status.REVOKING, reason=Ending.CONFIRMED, epoch=F("epoch") + 1, is_default=False
     )
     for row in rows:
-        consent.disconnected(connection=row, by=by, now=now)
+        question.disconnected(connection=row, by=by, now=now)
     if bare := [row for row in rows if row.pk not in sealed]:  # there is nothing to kill
         waiting = Revocation.objects.filter(connection__in=ids).values("connection")
         Connection.objects.filter(pk__in=[row.pk for row in bare]).exclude(pk__in=waiting).update(status=Status.REVOKED)

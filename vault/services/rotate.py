@@ -21,24 +21,26 @@ from audit import services as audit
 from audit.events import Event, EventKind
 from vault import sealing
 from vault.crypto import Context, DataKey, Unreadable, key_id
-from vault.models import ClientSecret, ConnectAttempt, Revocation, SealedTokenSet, TenantKey
-from vault.services import clients
+from vault.models import Approval, ClientSecret, ConnectAttempt, Revocation, SealedTokenSet, TenantKey
+from vault.services import approve, clients
 from vault.services.connect import Stop
 from vault.services.sealed import fields_of, token_context
 
 BATCH = 200
 """Rows a transaction: short enough that nobody notices the wait for their locks."""
 State = TenantKey.State
-_Row: TypeAlias = SealedTokenSet | Revocation | ClientSecret
+_Row: TypeAlias = SealedTokenSet | Revocation | ClientSecret | Approval
 _SEALED: Mapping[str, type[_Row]] = {
     "token sets": SealedTokenSet,
     "pending revocations": Revocation,
     "client secrets": ClientSecret,
+    "approvals": Approval,
 }
 _BLOBS: Mapping[type[_Row], tuple[str, ...]] = {
     SealedTokenSet: ("access", "refresh"),
     Revocation: ("access", "refresh"),
     ClientSecret: ("sealed",),
+    Approval: ("sealed",),
 }
 LOG_INS = "log-ins in progress"
 _LANDING = timedelta(minutes=1)
@@ -137,6 +139,8 @@ def _places(row: _Row) -> dict[str, tuple[UUID, Context]]:
     if isinstance(row, ClientSecret):
         context = clients.secret_context(row.installation)
         return {"sealed": (row.installation.tenant_id, context)}
+    if isinstance(row, Approval):
+        return {"sealed": (row.tenant_id, approve.context(row))}
     connection, renewable = row.connection, row.refresh is not None
     grant = row.grant if isinstance(row, Revocation) else connection.grant
     return {
