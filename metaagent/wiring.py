@@ -443,9 +443,9 @@ class Journal:
             raise
         return intent
 
-    async def outcome(self, fact: Fact) -> None:
-        """Durable when it returns; written too when its caller is cancelled meanwhile."""
-        await self._append(_event(fact, fact.intent.fingerprint if fact.intent else ""))
+    def outcome(self, fact: Fact) -> Awaitable[None]:
+        """Durable when it has been awaited; written too when its caller is cancelled meanwhile."""
+        return self._append(_event(fact, fact.intent.fingerprint if fact.intent else ""))
 
     async def aclose(self) -> None:
         """Write what is waiting and end."""
@@ -772,12 +772,6 @@ class VaultConsents:
             )
         )
         return Question(row.pk, links.consent_url(row.pk), row.declined_at is not None)
-
-    async def answered(self, principal: Principal, question_id: UUID) -> bool:
-        """Whether there is nothing left to wait for."""
-        return await self._bridge.quick(
-            lambda: question.answered(question_id, user_id=principal.user_id, now=datetime.now(UTC))
-        )
 
     async def take(
         self, principal: Principal, connection_id: UUID, sent: Mapping[str, Json], run_id: str

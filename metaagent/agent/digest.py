@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import orjson
 
-from metaagent.agent.measure import most_tokens
+from metaagent.agent import foreign
+from metaagent.agent.measure import fits, most_tokens
 from metaagent.agent.types import Citation
 from metaagent.values import value
 from providers.spec import Json, Result, ToolSpec
@@ -25,11 +27,15 @@ def attributed(text: str, *, title: str, account: str, written: bool = False) ->
     return f"{_origin(title, account, written)}\n\n{text}"
 
 
+def named(account: str) -> str:
+    """An account's label: other people's words, marked as such where they could read as ours."""
+    who = foreign.safe(clean(account, 60), frozenset())
+    return who if not who or re.fullmatch(r"[\w.+@\-]+", who) else f"\u201c{who}\u201d"
+
+
 @lru_cache(maxsize=1_024)
 def _origin(title: str, account: str, written: bool) -> str:  # noqa: FBT001 - the key of a cache
-    who = clean(account, 60)
-    if who and not re.fullmatch(r"[\w.+@\-]+", who):  # a name of words could read as ours
-        who = f"\u201c{who}\u201d"
+    who = named(account)
     if written:
         return f"Written by a model from {clean(title, 60)}{f' ({who})' if who else ''}:"
     return f"From {clean(title, 60)}{f', as {who}' if who else ''}:"
@@ -58,7 +64,9 @@ _RULE = frozenset("|-: \t")
 _REMAINDER = re.compile(r"[-*] and ([0-9,]+) more\s*")
 """The last line of a list that is itself a part (`providers.tools.bullets`)."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
+_SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"\s+|(?<=[\u3001-\u30ff\u4e00-\u9fff\uff01-\uff5e])(?=[\u3041-\u30fa\u4e00-\u9fff])")
+"""Between Chinese and Japanese characters too; but not where that may be inside an address."""
 _MOST_PER_TOKEN = 20
 """Characters; `most_tokens` counts no text lower."""
 
@@ -69,10 +77,10 @@ def bounded(text: str, max_tokens: int, uri: str | None = None) -> str:
     Whole paragraphs, items, rows and lines of code stay while they fit; a cut block of code is closed, a cut table
     keeps its header. Where that leaves most of the room empty, sentences stay, then words; a word is never cut.
     """
-    if len(text) <= max_tokens * _MOST_PER_TOKEN and most_tokens(text) <= max_tokens:
+    if len(text) <= max_tokens * _MOST_PER_TOKEN and fits(text, max_tokens):
         return text
-    room = max_tokens - most_tokens(_note(9_999_999, uri, more=True))
-    if room <= 0:
+    room = max_tokens - most_tokens(_note(9_999_999, uri))
+    if room <= 0:  # not even the address fits
         note = _note(0, None)
         return note if most_tokens(note) <= max_tokens else ""
     kept: list[str] = []
@@ -86,8 +94,9 @@ def bounded(text: str, max_tokens: int, uri: str | None = None) -> str:
             left -= cost
             continue
         part, missing = _part(block, left, enough=left < room // 2)
-        more = any(line.strip() for line in lines[number:])
-        return _noted("".join([*kept, part]), _note(missing, uri, more=more))
+        last = not any(line.strip() for line in lines[number:])  # else a number would not be all
+        note, body = _note(missing if last else 0, uri), "".join([*kept, part]).rstrip()
+        return f"{body}\n\n{note}" if body else note
     return "".join(kept).rstrip()
 
 
@@ -116,31 +125,18 @@ def _missing(pieces: Sequence[str], kept: int) -> int:
 
 def _words(text: str, room: int, *, sentences: bool) -> str:
     """The first sentences of `text` that fit, or its first words unless it must be `sentences`."""
-    near = text[: room * _MOST_PER_TOKEN]
-    for pattern in (_SENTENCE, *(() if sentences else (_WORD,))):
-        ends = [found.start() for found in pattern.finditer(near)]
-        low, high = 0, len(ends)  # how many of the ends are near enough: the cost grows with the length
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if most_tokens(near[: ends[middle - 1]]) <= room else (low, middle - 1)
-        while low and "://" in near[ends[low - 1] - 1 :].split(maxsplit=1)[0] + _last(near[: ends[low - 1]]):
-            low -= 1  # not inside an address
-        if low and (part := near[: ends[low - 1]].strip()) and not _ITEM.fullmatch(f"{part} "):
+    near = text[: max(0, room) * _MOST_PER_TOKEN]
+    for ends in (_SENTENCE, None if sentences else _SPACE if "://" in near else _WORD):
+        found = [end.start() for end in ends.finditer(near)] if ends else []
+        fit = bisect_right(found, room, key=lambda end: most_tokens(near[:end]))
+        if fit and (part := near[: found[fit - 1]].strip()) and not _ITEM.fullmatch(f"{part} "):
             return part
     return ""
 
 
-def _last(text: str) -> str:
-    return (text.rsplit(maxsplit=1) or [""])[-1] if text and not text[-1].isspace() else ""
-
-
-def _note(missing: int, uri: str | None, *, more: bool = False) -> str:
-    what = f"{missing:,} more{' and what follows' if more else ''}" if missing else "cut here"
+def _note(missing: int, uri: str | None) -> str:
+    what = f"{missing:,} more" if missing else "cut here"
     return f"\u2026 {what}, the full result is at {uri}" if uri else f"\u2026 {what}"
-
-
-def _noted(kept: str, note: str) -> str:
-    return f"{kept.rstrip()}\n\n{note}" if kept.strip() else note
 
 
 def _tokens(text: str, room: int) -> int:
@@ -251,7 +247,7 @@ _TELLING = (
     ("count", "total", "amount", "price", "value", "size"),
     ("url", "htmlurl", "weburl", "permalink", "link", "href", "webviewlink"),
 )
-_TITLE, _DATE, _OTHER = 0, 3, len(_TELLING)
+_TITLE, _NAMED, _DATE, _OTHER = 0, 1, 3, len(_TELLING)
 _RANK = {name: rank for rank, names in enumerate(_TELLING) for name in names}
 _DATED = re.compile(r"(?:_at|At|_on|_date|Date|_time|Time)$")
 _URL = re.compile(r"https?://[!#-'*-;=?-Z^_a-~]{1,300}")
@@ -276,9 +272,10 @@ def reading(data: Json, *, room: int) -> str:
 
 
 def _rows_of(data: Mapping[str, Json]) -> list[Json] | None:
-    """The rows of an object that is a page of them: its only list of objects."""
+    """The rows of an object that is nothing but a page of them: without a name of its own, and with one such list."""
     lists = [each for each in data.values() if isinstance(each, list) and each and isinstance(each[0], Mapping)]
-    return lists[0] if len(lists) == 1 and len(lists[0]) > 1 else None
+    named = any(_rank(str(name)) <= _NAMED for name in data)
+    return lists[0] if len(lists) == 1 and not named else None
 
 
 def _listed(head: str, lines: Iterable[str], room: int, *, total: int = 0) -> str:
@@ -378,12 +375,15 @@ class Section:
     """Bytes before it; it begins with an ASCII character."""
 
 
-def cite(tool: ToolSpec, result: Result) -> tuple[Citation, ...]:
-    """The result's sources as citations, each page once."""
+def cite(tool: ToolSpec, result: Result, hosts: frozenset[str]) -> tuple[Citation, ...]:
+    """The result's sources as citations, each page once; without addresses of hosts other than `hosts`."""
     seen: dict[tuple[str, str | None], Citation] = {}
     for source in result.sources:
-        seen.setdefault((source.title, source.url), Citation(source.title, tool.name, source.url, source.ref))
-    return tuple(seen.values())[:_CITATIONS]
+        if (source.title, source.url) not in seen and len(seen) < _CITATIONS:
+            url = source.url if source.url and foreign.leads_home(source.url, hosts) else None
+            title, ref = foreign.safe(source.title, frozenset()), source.ref and foreign.safe(source.ref, frozenset())
+            seen[source.title, source.url] = Citation(title, tool.name, url, ref)
+    return tuple(seen.values())
 
 
 def document(tool: ToolSpec, args: Json, result: Result) -> bytes:
@@ -433,9 +433,14 @@ def _holds(data: Json) -> str:
     return "text" if data is None or isinstance(data, str) else "one value"
 
 
+_FIELD = re.compile(r"[\w.\-]{1,40}")
+
+
 def _names(fields: Sequence[Json]) -> str:
-    more = len(fields) - _FIELDS
-    return ", ".join(clean(str(field), 40) for field in fields[:_FIELDS]) + (f" and {more} more" if more > 0 else "")
+    """Those that are names: a field can be called anything."""
+    shown = [field for field in map(str, fields) if _FIELD.fullmatch(field)][:_FIELDS]
+    more = len(fields) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _bytes(size: int) -> str:

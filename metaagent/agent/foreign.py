@@ -30,6 +30,7 @@ _PLAIN: dict[int, str | None] = {
     **dict.fromkeys([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)], None),
 }
 """Line ends, spaces, and what Python takes for printable and nobody sees: fillers and variation selectors."""
+_SEEN = bytes([*b"\n\t", *range(0x20, 0x7F)])
 _HIDDEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
     r"\u2028-\u202f\u205f-\u206f\u3000\u3164\ud800-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff]"
@@ -66,7 +67,7 @@ _LINK = re.compile(
     r"!?\[([^\[\]]*+)(?P<target>\]\(\s*+(?=<?(?:[a-z][a-z0-9+.\-]*+:|[/\\#?.]|www\.))[^\s()]++(?:\s[^()]*+)?\))",
     re.IGNORECASE,
 )
-_LEADS = r"\s*+(?:[/\\<]|[A-Za-z0-9+.\-]*+[:&])"
+_LEADS = r"\s*+(?:[/<]|[A-Za-z0-9+.\-]*+[:&\\])"
 """A target that begins otherwise is a relative name, which leads nowhere: `handlers[i](event)`, `[ERROR]: timeout`."""
 _JOINT = re.compile(rf"\](?=\((?!https?://){_LEADS}|:{_LEADS})", re.IGNORECASE)
 _JOINT_TO_PAGE = re.compile(r"\](?=\(https?://)", re.IGNORECASE)
@@ -86,19 +87,20 @@ _CLOSERS = r"\"'`)}\xbb\u2019\u201d\u203a\u3001\u3002\u3009\u300b\u300d\u300f\u3
 _ENDS = rf"(?=\.?[/?#]|[{_PAUSES}{_CLOSERS}]*+(?:[\s\[\]|<>^]|\Z))"
 """Where a host surely ends for every reader: at what none can have in it, or where only the end of a phrase follows."""
 _ADDRESS = re.compile(
-    rf"(?<![a-z0-9])(?=[dfhjmvwx])(?:(?:https?://|(?=www\.\w))(?:(?P<host>{_HOST}){_ENDS})?"
+    rf"(?<![a-z0-9])(?=[dfhjmvwx])(?:(?:https?://|(?=www\.\w))(?P<host>{_HOST}){_ENDS}"
     r"|(?:https?|wss?|ftps?)\\*:[/\\]"  # browsers need no second slash, and take backslashes
-    r"|www\\+\.(?=\w)|(?:javascript|vbscript|mailto|xmpp):(?=\S)|data:(?=[\w.+\-]*+[/;,]))"
+    r"|www\\*\.(?=\w)|(?:javascript|vbscript|mailto|xmpp):(?=\S)|data:(?=[\w.+\-]*+[/;,]))"
     r"|(?<![a-z0-9+.\-])[a-z0-9+.\-]++://(?=[^\s/]|/[/\\])"  # `webpack:///./main.js` names no host
     r"|(?<![\w:/\\.])//(?=[\w@%\-]++(?:\.[\w@%\-]++)++(?:[/:?#]|[^\w\s\[\]]*+(?:[\s\[\]]|\Z)))",
     re.IGNORECASE,
 )
 """Where an address begins, and its host where that may be an own one."""
-_TRIGGERS = ("//", ":/", ":\\", "www.", "www\\", "javascript:", "vbscript:", "data:", "mailto:", "xmpp:")
+_TRIGGERS = ("//", ":/", ":\\", "www", "script:", "data:", "mailto:", "xmpp:")
 _NAME = re.compile(r"[\w.\-]{1,253}(?::[0-9]{1,5})?")
 _USUAL_PORTS = ("80", "443")
 
 
+@lru_cache(maxsize=1_024)
 def own_hosts(*urls: str | None) -> frozenset[str]:
     """The hosts of these URLs as `safe` takes them: lower case, ASCII, with the port where it is not a usual one."""
     found: set[str] = set()
@@ -143,10 +145,15 @@ def safe(text: str, hosts: frozenset[str]) -> str:
     return text
 
 
+def leads_home(url: str, hosts: frozenset[str]) -> bool:
+    """Whether `url` is, as it is written, the address of a page of one of `hosts`."""
+    return url.lower().startswith(("https://", "http://")) and not re.search(r"\s", url) and safe(url, hosts) == url
+
+
 def _seen(text: str) -> str:
     """Only what can be seen, with plain spaces and line ends."""
     if text.isascii():
-        if text.replace("\n", "").replace("\t", "").isprintable():
+        if not text.encode().translate(None, _SEEN):
             return text
     elif not _HIDDEN.search(text) and not _HIDDEN_ABOVE.search(text):
         return text

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from metaagent.agent import foreign
 from metaagent.agent.failures import AccountAmbiguous, AccountUnknown, CapabilityMiss, NeedsAuth, NeedsConsent
 from metaagent.agent.types import Admission, ConnectionRef
 from providers.spec import ConsentPolicy, Effect, Exposure, Json, ToolSpec
@@ -109,33 +110,36 @@ def consented(
     return NeedsConsent(provider.id, tool.effect, one_line(tool.summary), provider.title, once)
 
 
-def needs_approval(tool: ToolSpec, args: Mapping[str, Json], author: Author, prompt: str) -> bool:
+def needs_approval(
+    tool: ToolSpec, args: Mapping[str, Json], author: Author, *, prompt: str, hosts: frozenset[str]
+) -> bool:
     """Whether the person has to approve exactly this call first.
 
-    Only they and their client have authority to change anything. A model may read, as the account it was given, and
-    send nothing to an address that the person did not name.
+    Only they and their client have authority to change anything. Whoever else decides may read, as the account that was
+    chosen, and send nothing to an address that neither the person named nor one of the provider's own `hosts` is.
     """
     match author:
         case Author.CLIENT | Author.PERSON:
             return False
-        case Author.PROMPT:
-            return tool.effect is not Effect.READ
-        case Author.MODEL:
-            return tool.effect is not Effect.READ or any(found not in prompt for found in _addresses(tool, args))
+        case Author.PROMPT | Author.MODEL:
+            strange = any(found not in prompt for found in _addresses(tool, args, hosts))
+            return strange or tool.effect is not Effect.READ
 
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:\s*[/\\]|[/\\]{2}|\bwww\d?\.|\b(?:mailto|data|javascript):", re.IGNORECASE)
 _TAKES_ADDRESS = re.compile(r"(?:^|[_-])(?:ur[il]s?|links?|href|webhooks?|callbacks?|hosts?|domains?|endpoints?)$")
 
 
-def _addresses(tool: ToolSpec, args: Mapping[str, Json]) -> Iterator[str]:
-    """Every text among the arguments that holds an address, or is given where one is taken."""
+def _addresses(tool: ToolSpec, args: Mapping[str, Json], hosts: frozenset[str]) -> Iterator[str]:
+    """Every text among the arguments that holds an address, or is given where one is taken, but the provider's own."""
     for name, given in args.items():
         schema = tool.params.get(name, {})
         named = _TAKES_ADDRESS.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
         takes = bool(named) or str(schema.get("format", "")) in {"uri", "url", "uri-reference", "hostname", "iri"}
         for text in _texts(given):
-            if takes or _ADDRESS.search(text):
+            if not (takes or _ADDRESS.search(text)):
+                continue
+            if not foreign.leads_home(text, hosts):
                 yield text
 
 

@@ -20,8 +20,8 @@ from providers.spec import Json, ToolSpec
 _MOST_VALUES: Final = 10
 _MOST_NAMES: Final = 12
 _MOST_RESULTS: Final = 5
-_VALUE = re.compile(r"[\w.@:/+-]{1,80}")
-"""What may stand in a question for a name: one word, whatever its provider calls it."""
+_VALUE = re.compile(r"(?!www\.|\w*:?//)(?:(?!//)[\w.@:/+-]){1,80}")
+"""What may stand in a question for a name: one word, whatever its provider calls it, and no address."""
 _PLACES: Final = {
     **dict.fromkeys(("first", "1st"), 0),
     **dict.fromkeys(("second", "2nd"), 1),

@@ -81,9 +81,6 @@ class Consents(Protocol):
         `sent` is the one ask it is for; None: it is for every ask until the consent ends.
         """
 
-    async def answered(self, principal: Principal, question_id: UUID) -> bool:
-        """Whether this person has said yes or no, or cannot any more."""
-
     async def take(
         self, principal: Principal, connection_id: UUID, sent: Mapping[str, Json], run_id: str
     ) -> frozenset[Effect]:
@@ -97,15 +94,19 @@ class Approvals(Protocol):
         """Ask this person, for this client; what they have been asked already and may still answer is not asked anew.
 
         `sent` is the ask that proposed the call: repeated unchanged, it is what the approval is taken by.
+        Raises: PolicyDenied when nobody can be asked; `providers.errors.Unavailable` when it cannot be kept now.
         """
 
     async def answered(self, principal: Principal, question_id: UUID) -> bool:
-        """Whether this person has said yes or no, or cannot any more."""
+        """Whether this person has answered a question of approval or consent, or cannot any more."""
 
     async def take(
         self, principal: Principal, connection_id: UUID, sent: Mapping[str, Json], run_id: str
     ) -> Sequence[Proposed]:
-        """The calls that were approved for this ask. They are used up: nobody is given the same a second time."""
+        """The calls that were approved for this ask. They are used up: nobody is given the same a second time.
+
+        Raises: `providers.errors.Unavailable` when they cannot be read now; then none is used up.
+        """
 
 
 class Reservation(Protocol):
@@ -132,8 +133,8 @@ class Audit(Protocol):
     async def intent(self, fact: Fact) -> Intent:
         """Record what is about to happen; returns when it is durable."""
 
-    async def outcome(self, fact: Fact) -> None:
-        """Record what happened; returns when it is durable."""
+    def outcome(self, fact: Fact) -> Awaitable[None]:
+        """Record what happened, in the order of these calls; await it until that is durable."""
 
 
 class Shared(Protocol):

@@ -19,7 +19,7 @@ from metaagent.agent.asks import Ask, Item, Questions, Reading, read_prompt, val
 from metaagent.agent.catalog import CatalogIndex, rank
 from metaagent.agent.router import LONGEST_PROMPT, MOST_TOKENS, RouterIndex, Tool, ToolLike, asks_change, content
 from metaagent.agent.slots import COUNTED, MISSING, Slot, Value, accept, best_pair, chosen, fill, values_of, window_args
-from metaagent.agent.spans import Token, Window, lex, text_between, windows
+from metaagent.agent.spans import Token, Window, is_vague, lex, text_between, windows
 from metaagent.agent.words import NO_NAMES, bag, stem_bag
 from providers.spec import Effect, Json
 
@@ -311,7 +311,7 @@ class _Asked:
         stretches = [
             window
             for window in reading.windows
-            if window.first not in without
+            if not (window.first in without or is_vague(window, tokens))
             and not any(token.low in _UNTIL for token in tokens[max(0, window.first - 2) : window.last])
         ]
         if not stretches:

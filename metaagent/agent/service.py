@@ -26,7 +26,7 @@ from metaagent.agent.failures import (
     ProviderUnavailable,
     RateLimited,
 )
-from metaagent.agent.limits import Buckets
+from metaagent.agent.limits import Breaker, Buckets
 from metaagent.agent.memory import Memory, new_handle
 from metaagent.agent.ports import Ports, Progress, silent
 from metaagent.agent.runs import Noted, Runs, State
@@ -46,9 +46,13 @@ from metaagent.agent.types import (
     new_run_id,
 )
 from metaagent.agent.work import Manner, Work, result_key, sent
+from providers.errors import Unavailable
 from providers.spec import ConsentPolicy, Effect, Json
 
 log = logging.getLogger(__name__)
+
+_MODEL_FAILURES, _MODEL_PAUSE_S = 3, 10.0
+"""After so many turns in a row that failed the model is asked by one turn in so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Agent:
         self._tenants = Buckets(limits.per_tenant)
         self._runs = Runs(ports.shared, limits.manner.result_ttl_s, limits.deadline_s)
         self._results = Results(ports.shared, limits.result_cache_s)
+        self._model = Breaker(_MODEL_FAILURES, _MODEL_PAUSE_S)
         self._working = 0
         self._left: set[asyncio.Task[None]] = set()
         """What is finished for clients that have gone."""
@@ -208,7 +213,7 @@ class Agent:
         )
         conversation = ask.conversation or new_handle()
         run.span.asked(ask.prompt)
-        run.work = Work(self._ports, self._limits.manner, toolbox, ask, memory, conversation)
+        run.work = Work(self._ports, self._limits.manner, toolbox, ask, memory, conversation, self._model)
         try:
             answer = await self._within_budget(run, run.work)
         except Failure as failure:
@@ -221,14 +226,14 @@ class Agent:
         return answer
 
     async def _within_budget(self, run: Run, work: Work) -> Answer:
-        """Work it with a part of today's calls and time put aside. Raises: Failure."""
+        """Work it with a part of today's time put aside. Raises: Failure."""
         budget, purse, ledger = self._limits.budget, run.purse, self._ports.ledger
-        reservation = await ledger.reserve(run.principal, Amount(calls=budget.calls, ms=budget.ms))
+        reservation = await ledger.reserve(run.principal, Amount(ms=budget.ms))
         try:
             return await work.answer()
         finally:
-            used = Amount(calls=purse.used.calls, ms=purse.ms(time.monotonic()))
-            await asyncio.shield(ledger.settle(reservation, used))
+            await asyncio.shield(ledger.settle(reservation, Amount(ms=purse.ms(time.monotonic()))))
+            await work.toolbox.settled()
 
     async def _admitted(
         self, principal: Principal, provider_id: str, ask: Ask, sticky: UUID | None, *, fresh: bool
@@ -273,7 +278,10 @@ class Agent:
             once = sent(ask) if failure.once else None
             failure.question = await self._ports.consents.question(principal, connection.id, failure.effect, once)
         if isinstance(failure, ApprovalRequired):
-            failure.question = await self._ports.approvals.question(principal, failure.call, sent(ask))
+            try:
+                failure.question = await self._ports.approvals.question(principal, failure.call, sent(ask))
+            except Unavailable as gone:
+                return ProviderUnavailable(failure.provider_id, gone.message)
             self._ports.telemetry.approval_asked(failure.provider_id)
         if isinstance(failure, NeedsAuth | CapabilityMiss) and not failure.connect_url:
             scopes = (

@@ -25,7 +25,7 @@ from typing import Final
 from metaagent.agent.plan import Plan, Ref, Step, Unplanned, read_plan
 from metaagent.agent.router import LONGEST_PROMPT, MOST_TOKENS, asks_change
 from metaagent.agent.slots import COUNTED, MISSING, Slot, Value, affinity, allowed, period, read_slot
-from metaagent.agent.spans import NUMERALS, Token, Window, lex, text_between, windows
+from metaagent.agent.spans import NUMERALS, Token, Window, is_vague, lex, text_between, windows
 from metaagent.agent.words import FILLER, NO_NAMES, bag, split_identifier, stem, stem_bag, stems
 from providers.spec import Effect, Json, ToolSpec
 
@@ -219,7 +219,7 @@ def _pieces(prompt: str, tokens: Sequence[Token], gaps: Sequence[str]) -> Iterat
     stretches = {
         window.first: window
         for window in windows(prompt, tuple(tokens))
-        if not _NO_LENGTH & {token.low for token in tokens[window.first : window.last + 1]}
+        if not (is_vague(window, tokens) or _NO_LENGTH & {t.low for t in tokens[window.first : window.last + 1]})
     }
     i, before = 0, ""
     while i < len(tokens):

@@ -153,6 +153,12 @@ def windows(prompt: str, tokens: tuple[Token, ...]) -> tuple[Window, ...]:
     return tuple(found)
 
 
+def is_vague(window: Window, tokens: Sequence[Token]) -> bool:
+    """Whether nobody said how long it is: `the last days`."""
+    inside = tokens[window.first : window.last + 1]
+    return inside[-1].low.endswith("s") and not any(t.kind == "number" or t.low in {"a", "couple"} for t in inside)
+
+
 def without_windows(text: str) -> str:
     """The text without the stretches of time it names."""
     return _WINDOW.sub(" ", text)

@@ -30,6 +30,8 @@ class Ran:
     found: list[Found] = field(default_factory=list)
     """One for each value of its reference; none when there was nothing to look up."""
     failure: Failure | None = None
+    missed: str = ""
+    """Which rows it could mean, in words that hold the provider's: they are no part of the failure's."""
 
     @property
     def data(self) -> Json:
@@ -80,7 +82,8 @@ async def _step(toolbox: Toolbox, ran: Mapping[str, Ran], mine: Ran, author: Aut
     for args in _filled(tool, step, ran):
         given = await completed(toolbox, tool, args, words, author)
         if isinstance(given, Missed):
-            raise AskInvalid(given.sentence)
+            mine.missed = given.sentence
+            raise AskInvalid(f"It is not clear which one {tool.name} is to be called for: name it.")
         mine.found.append(Found(tool, given, await toolbox.call(tool, given, author)))
 
 

@@ -6,6 +6,7 @@ validate → gate → approval → consent → budget → intent → token → c
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Literal
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from metaagent.agent import gate
+from metaagent.agent import foreign, gate
 from metaagent.agent.budget import Purse
 from metaagent.agent.cache import Kept, Results
 from metaagent.agent.failures import (
@@ -31,7 +32,7 @@ from metaagent.agent.failures import (
 )
 from metaagent.agent.gate import Author
 from metaagent.agent.ports import AccessToken, NoToken, Ports, Progress
-from metaagent.agent.types import Admission, ConnectionRef, Fact, Intent, Lane, Principal, Proposed
+from metaagent.agent.types import Admission, Amount, ConnectionRef, Fact, Intent, Lane, Principal, Proposed
 from providers.errors import (
     BadArguments,
     EgressDenied,
@@ -42,6 +43,9 @@ from providers.errors import (
     TooManyRequests,
 )
 from providers.spec import Effect, Json, Result, ToolSpec
+
+_ONE = Amount(calls=1)
+_NAME = re.compile(r"[\w.-]{1,80}")
 
 
 @dataclass(slots=True)
@@ -86,6 +90,21 @@ class Toolbox:
     _found: dict[str, Result] = field(default_factory=dict)
     """What the reads of this run have brought: the same again is not sent again."""
 
+    _recording: list[asyncio.Future[None]] = field(default_factory=list)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The provider's own."""
+        return foreign.own_hosts(self.admission.provider.api_base, self.admission.provider.web_base)
+
+    async def settled(self) -> None:
+        """Every call's outcome is on record when this returns. Raises what the log raises.
+
+        A read's outcome is not waited for before the next call's intent, so that both are committed together.
+        """
+        recording, self._recording = self._recording, []
+        await asyncio.gather(*recording)
+
     async def call(self, tool: ToolSpec, args: Mapping[str, Json], author: Author) -> Result:
         """Run one tool with the caller's own rights. Raises: Failure, TimeoutError.
 
@@ -94,11 +113,12 @@ class Toolbox:
         check_arguments(tool, args)
         if missed := gate.allowed(tool, self.connection, self.admission):
             raise missed
-        if gate.needs_approval(tool, args, author, self.prompt):
+        if gate.needs_approval(tool, args, author, prompt=self.prompt, hosts=self.hosts):
             provider, call = self.admission.provider, Proposed(self.connection.id, tool.name, dict(args))
             raise ApprovalRequired(provider.id, tool.name, gate.one_line(tool.summary), provider.title, call)
         await self._hold_to_consent(tool, author)
         self.purse.call(tool.name, args, writes=tool.effect is not Effect.READ)
+        await self.ports.ledger.settle(await self.ports.ledger.reserve(self.principal, _ONE), _ONE)
         title = self.admission.provider.title
         await self.progress(self.run_id, self.purse.used.calls, f"Asking {title}: {tool.name}")
         fact = Fact(
@@ -235,18 +255,21 @@ class Toolbox:
             **({"cached": True} if self.used.cache_hits > before[2] else {}),
             **detail,
         }
-        await self.ports.audit.outcome(
-            Fact(
-                kind,
-                fact.principal,
-                fact.run_id,
-                fact.provider_id,
-                fact.connection_id,
-                fact.tool,
-                intent=intent,
-                detail=stated,
-            )
+        outcome = Fact(
+            kind,
+            fact.principal,
+            fact.run_id,
+            fact.provider_id,
+            fact.connection_id,
+            fact.tool,
+            intent=intent,
+            detail=stated,
         )
+        recorded = asyncio.ensure_future(self.ports.audit.outcome(outcome))
+        recorded.add_done_callback(_looked_at)
+        self._recording.append(recorded)
+        if fact.detail["effect"] != Effect.READ.value:
+            await recorded
 
     def _failure(self, tool: ToolSpec, error: ToolError) -> Failure:
         """How a tool's failure leaves when nothing else can be tried."""
@@ -274,7 +297,7 @@ def check_arguments(tool: ToolSpec, args: Mapping[str, Json]) -> None:
     problem = best_match(_validator(tool).iter_errors(dict(args)))
     if problem is None:
         return
-    where = ".".join(str(part) for part in problem.absolute_path)
+    where = ".".join(part if _NAME.fullmatch(part := str(each)) else "…" for each in problem.absolute_path)
     why = _say(problem.validator, problem.validator_value, problem.message)
     raise AskInvalid(
         f"options.args does not fit {tool.name}{f' at {where}' if where else ''}: {why}. It takes: {signature(tool)}."
@@ -328,14 +351,22 @@ def _validator(tool: ToolSpec) -> Draft202012Validator:
 def _say(keyword: object, value: object, message: str) -> str:
     """Why a value does not fit, without repeating a long value."""
     match keyword:
-        case "required" | "additionalProperties":
+        case "required":
             return message[:200]
+        case "additionalProperties" | "unevaluatedProperties":  # the name may be a model's, which has read anything
+            return "it takes no such argument"
         case "enum":
             return f"it must be one of {value}"
         case "type":
             return f"it must be of type {value}"
         case _:
             return f"{keyword} must be {value}"
+
+
+def _looked_at(recorded: asyncio.Future[None]) -> None:
+    """Who waits is told; where nobody does any more, the log has said what went wrong."""
+    if not recorded.cancelled():
+        recorded.exception()
 
 
 def _code(error: BaseException) -> str:

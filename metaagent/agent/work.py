@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
 
 from metaagent.agent import digest, foreign, gate, prompts, shapes, steps
 from metaagent.agent.budget import prompt_at_most
@@ -30,9 +29,11 @@ from metaagent.agent.failures import (
     Failure,
     Invitation,
     ModelUnavailable,
+    ProviderUnavailable,
     Wait,
 )
 from metaagent.agent.gate import Author
+from metaagent.agent.limits import Breaker
 from metaagent.agent.memory import Memory
 from metaagent.agent.model import (
     Ended,
@@ -57,9 +58,10 @@ from metaagent.agent.runs import of
 from metaagent.agent.steps import Ran
 from metaagent.agent.toolbox import Toolbox, signature
 from metaagent.agent.types import Answer, Ask, Citation, Mode, Principal, StoredLink, Way
+from providers.errors import Unavailable
 from providers.spec import Effect, Json, ProviderSpec, ToolSpec
 
-_HITS: Final = 10
+_HITS: Final = 16
 """Tools that a planning turn is shown."""
 _PLANNING: Final = 3
 """Planning turns at most, with those that search for tools or mend a plan."""
@@ -99,6 +101,8 @@ class Work:
     memory: Memory
     conversation: str
     """The handle of the conversation it belongs to, given or new."""
+    breaker: Breaker
+    """The model's, which all asks of this process share: while it is gone, nobody waits for it."""
     way: Way = "route"
     found: list[Found] = field(default_factory=list)
     """What the answer is made of."""
@@ -150,7 +154,7 @@ class Work:
             case _ if verdict.words and self.ports.model is not None:  # perhaps a model knows what they mean
                 return await self._thought(prompt)
             case Missed(sentence):
-                return self._said(sentence)
+                return self._asked_back(sentence)
             case _, words:
                 return self._said(f"I am not sure what “{words}” is in {self._provider.title}. Say it in other words.")
 
@@ -201,7 +205,10 @@ class Work:
     async def _approved(self) -> Answer | None:
         """Carry out what the person approved for this very ask, exactly that, and say what came of it."""
         principal, connection = self.toolbox.principal, self.toolbox.connection
-        taken = await self.ports.approvals.take(principal, connection.id, sent(self.ask), self.toolbox.run_id)
+        try:
+            taken = await self.ports.approvals.take(principal, connection.id, sent(self.ask), self.toolbox.run_id)
+        except Unavailable as gone:
+            raise ProviderUnavailable(self._provider.id, gone.message) from None
         for call in taken:
             tool = self._provider.by_name.get(call.tool)
             if tool is None or call.connection_id != connection.id:
@@ -267,6 +274,7 @@ class Work:
     def _mending(self, ran: Sequence[Ran], failed: Sequence[Ran]) -> str:
         """What a second plan has to know."""
         wrong = "\n".join(f"{each.step.id} ({each.step.tool}): {_reason(each.failure)}" for each in failed)
+        wrong += "".join(prompts.fenced(each.missed, self._provider.title) for each in failed if each.missed)
         parts = [
             prompts.fenced(_reading(each, _READ_IN_LOOP), f"{each.tool.name}, from {self._provider.title}")
             for one in ran
@@ -288,6 +296,8 @@ class Work:
     async def _finished(self, plan: Plan, ran: Sequence[Ran], prompt: str) -> Answer:
         """The results shown, or put together by a model."""
         failures = [each.failure for each in ran if each.failure]
+        if not self.found and (missed := next((each.missed for each in ran if each.missed), "")):
+            return self._asked_back(missed)
         if not self.found and failures:
             raise failures[0]
         lead = f"Not everything could be found: {failures[0].message}" if failures else ""
@@ -377,7 +387,9 @@ class Work:
         if failed := next((each for each in ran if isinstance(each, Failure)), None):
             raise failed
         near = [self._provider.by_name[name] for name in rank(_catalog(tuple(readable)), prompt, 3)]
-        text = missed or digest.abilities(self._provider.title, self._provider.about, readable, near, why=why)
+        if missed:
+            return self._asked_back(missed, degraded=True)
+        text = digest.abilities(self._provider.title, self._provider.about, readable, near, why=why)
         return self._said(text, degraded=True)
 
     async def _best(self, read: Read) -> Found | Missed:
@@ -400,6 +412,8 @@ class Work:
         deadline = min(now + self.manner.turn_s, purse.deadline - _SPARE_S)
         if deadline <= now:
             raise ModelGone(Why.TOO_SLOW)
+        if self.breaker.wait_s(now):
+            raise ModelGone(Why.UNREACHABLE)
         allowed = purse.turn(name, prompt_at_most(system, messages, tools), max_tokens, now=now)
         try:
             reservation = await ledger.reserve(toolbox.principal, allowed.amount)
@@ -407,6 +421,7 @@ class Work:
             purse.unspent(allowed)
             raise
         spent: Spent | None = None
+        probe = self.breaker.enter(now)
         try:
             saying = "Planning" if role is Role.CHOOSE else "Writing the answer"
             await toolbox.progress(toolbox.run_id, purse.used.calls, saying)
@@ -421,8 +436,11 @@ class Work:
                         deadline=deadline,
                     )
                     spent = turn.spent
+                    self.breaker.answered(probe)
                 except ModelGone as gone:
                     spent = gone.spent
+                    if gone.why in _DEAD:
+                        self.breaker.failed(time.monotonic())
                     raise
                 finally:
                     if spent is not None:
@@ -436,7 +454,9 @@ class Work:
         tools = self._provider.tools
         if len(tools) <= _HITS:
             return list(tools)
-        names = rank(_catalog(tools), prompt, _HITS)
+        verdict = route(prompt, _router(tools, (self._provider.id, self._provider.title)))
+        near = verdict.closest if isinstance(verdict, Unsure) else (verdict.tool,)
+        names = list(dict.fromkeys([*near, *rank(_catalog(tools), prompt, _HITS)]))[:_HITS]
         hits = [self._provider.by_name[name] for name in names]
         return hits or [tool for tool in tools if tool.effect is Effect.READ][:_HITS]
 
@@ -457,7 +477,7 @@ class Work:
         if shape is None:
             return
         kept = await self.ports.shared.load(self._shapes_key)
-        others = [each for each in _shapes(kept) if each != shape] if kept else []
+        others = [each for each in _shapes(kept) if each.text != shape.text] if kept else []
         body = json.dumps([each.payload() for each in [shape, *others][:_SHAPES]]).encode()
         await self.ports.shared.store(self._shapes_key, body, ttl_s=_SHAPES_S)
 
@@ -474,11 +494,13 @@ class Work:
         if ask.detail == "full":
             text = digest.contents(sections, stored.uri)
         else:
-            said = foreign.safe(written or self._told(), self._hosts)
+            said = foreign.safe(written or self._told(), toolbox.hosts)
             account = toolbox.connection.label
             text = digest.attributed(said, title=provider.title, account=account, written=bool(written))
         text = digest.bounded(f"{lead}\n\n{text}" if lead else text, ask.max_tokens, stored.uri)
-        cited = dict.fromkeys(cite for each in self.found for cite in digest.cite(each.tool, each.result))
+        cited = dict.fromkeys(
+            cite for each in self.found for cite in digest.cite(each.tool, each.result, toolbox.hosts)
+        )
         return self._answer(text, tuple(cited)[:_MOST_CITATIONS], stored, degraded=degraded)
 
     def _told(self) -> str:
@@ -489,10 +511,10 @@ class Work:
         parts = [Shown(each.tool.name, text) for each, text in zip(self.found, texts, strict=True)]
         return digest.together(parts, self.ask.max_tokens - _FOR_LEAD)
 
-    @property
-    def _hosts(self) -> frozenset[str]:
-        """Where links may lead: to the provider."""
-        return frozenset(urlsplit(base).netloc for base in (self._provider.api_base, self._provider.web_base) if base)
+    def _asked_back(self, sentence: str, *, degraded: bool = False) -> Answer:
+        """A question that names rows of the provider's."""
+        account = self.toolbox.connection.label
+        return self._said(digest.attributed(sentence, title=self._provider.title, account=account), degraded=degraded)
 
     def _said(self, text: str, *, degraded: bool = False) -> Answer:
         """Words of ours."""
@@ -521,13 +543,16 @@ class Work:
             f"{tool.name} ({tool.effect.value}) with {json.dumps(dict(args), ensure_ascii=False)}"
             for tool, args in calls
         )
-        return f"Nothing was called. This would run, as {self.toolbox.connection.label}: {shown or 'nothing'}."
+        where = f"In {self._provider.title}, as {digest.named(self.toolbox.connection.label)}"
+        return f"Nothing was called. {where}, this would run: {foreign.safe(shown, self.toolbox.hosts) or 'nothing'}."
 
     def _rehearsed(self, plan: Plan) -> str:
         steps_ = plan.payload()["steps"]
         return self._rehearsal([(self._provider.by_name[step["tool"]], step["args"]) for step in steps_])
 
 
+_DEAD: Final = frozenset({Why.UNREACHABLE, Why.OVERLOADED, Why.REFUSED_KEY, Why.TOO_SLOW})
+"""What will not be otherwise a second later."""
 _GONE: Final[Mapping[Why, str]] = {
     Why.UNREACHABLE: "The model cannot be reached",
     Why.OVERLOADED: "The model is overloaded",

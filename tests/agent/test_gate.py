@@ -190,7 +190,9 @@ def soon(effect: Effect) -> StandingConsent:
 async def test_before_anybody_is_asked_it_is_read_afresh() -> None:
     first_use = ConsentPolicy.FIRST_USE
     place = Place(now=admission(first_use, soon(Effect.READ)), remembered=admission(first_use))
-    await place.toolbox().call(TOOLS[Effect.READ], {}, Author.CLIENT)
+    toolbox = place.toolbox()
+    await toolbox.call(TOOLS[Effect.READ], {}, Author.CLIENT)
+    await toolbox.settled()
     with pytest.raises(NeedsConsent):
         await place.toolbox().call(TOOLS[Effect.WRITE], {}, Author.CLIENT)
     assert place.calls == 1
@@ -206,4 +208,5 @@ async def test_each_call_of_a_run_is_held_to_what_stands_then() -> None:
         await toolbox.call(TOOLS[Effect.READ], {}, Author.CLIENT)
     place.now = place.remembered = admission(ConsentPolicy.NEVER)  # the administrator asks nobody any more
     await toolbox.call(TOOLS[Effect.READ], {}, Author.CLIENT)
+    await toolbox.settled()
     assert place.calls == 2

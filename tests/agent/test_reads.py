@@ -401,6 +401,7 @@ def test_only_reads_of_the_given_tools_are_named() -> None:
         "fatal or warning errors",
         "issues of the last few days",
         "errors before yesterday",
+        "issues of the last days",
     ],
 )
 def test_what_is_not_surely_meant_filters_nothing(prompt: str) -> None:

@@ -99,6 +99,7 @@ def test_the_same_question_with_other_values_runs_with_those(prompt: str, args: 
         "show me the top 5 errors in checkout since last week",
         "show me the top 5 errors in checkout from the previous week",
         "show me the top 5 errors in checkout from yesterday",
+        "show me the top 5 errors in checkout from the last weeks",
         "show me the top 500 errors in checkout from last week",
         "show me the top 2.5 errors in checkout from last week",
         "show me the top 5% errors in checkout from last week",
@@ -474,7 +475,7 @@ def test_lifted_and_matched_with_any_values_the_plan_has_those(text: str, first:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    question, values, st.data(), st.sampled_from(["checkout", "unhandled", "without", "Europe", "7", "SHOP-1", "all"])
+    question, values, st.data(), st.sampled_from(["checkout", "unhandled", "without", "Europe", "7.5", "SHOP-1", "all"])
 )
 def test_one_word_more_or_one_less_is_another_question(text: str, said: Values, data: st.DataObject, word: str) -> None:
     prompt, answered = asked(text, said)

@@ -1,7 +1,7 @@
 """What people allow exactly once: one call, with these arguments, through this connection (design §2, §9).
 
-What is asked is sealed with the question, bound to the row, the person, the client and the ask, and is held against its
-keyed digest, with the connection, whenever it is opened: what the page shows is what is carried out, or nothing is.
+What is asked is sealed with the question, bound to the row, the person and the ask, and is held against its keyed
+digest, with the connection, whenever it is opened: what the page shows is what is carried out, or nothing is.
 """
 
 from __future__ import annotations
@@ -136,12 +136,11 @@ def take(
 
 
 def context(approval: Approval) -> dict[str, str]:
-    """What the sealed call is bound to besides its tenant and key. The connection is in the digest of the call."""
+    """What the sealed call is bound to besides its tenant and key. The ask's digest holds client and connection."""
     return {
         "row": str(approval.pk),
         "field": "approval",
         "user": str(approval.user_id),
-        "client": approval.client,
         "once": approval.once,
     }
 
