@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from metaagent.agent.slots import COUNTED, MISSING, Slot, Value, accept, chosen, matches, switched, window_args
 from metaagent.agent.spans import Kind, Token, Window, text_between, without_windows
-from metaagent.agent.words import FILLER, PHRASES, bag, concept, equal, near
+from metaagent.agent.words import FILLER, NO_NAMES, PHRASES, bag, concept, equal, near
 from providers.spec import Json
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -33,6 +33,8 @@ class Ask:
     """For each placeholder: the two words before it and the word after it."""
     joins: bool = False
     """Names two things, so that a prompt may too."""
+    owned: frozenset[str] = frozenset()
+    """What stands after `my`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,13 @@ def read_ask(text: str, periods: frozenset[str] = frozenset()) -> Ask:
     }
     words = _WORD.findall(_SLOT.sub(" ", text).lower())
     leading = {before[-1] for before, _ in leads.values() if before}
+    owned = words[words.index("my") + 1 :] if "my" in words else []
     return Ask(
         concepts=frozenset(name for name, _, _ in _concepts(words) if name),
         filler=_filler(words) - (leading & _PREPOSITIONS),
         leads=leads,
         joins=bool(_AND & set(words)),
+        owned=frozenset(name for name, _, _ in _concepts(owned) if name),
     )
 
 
@@ -187,9 +191,11 @@ class Questions:
         self.produced = frozenset(slot.name for slot in slots if slot.producer)
         self.needed = frozenset(slot.name for slot in slots if slot.required)
         self.free = frozenset(
-            s.name for s in slots if s.type == "string" and not (s.producer or s.pattern or s.choices or s.shapes)
+            s.name
+            for s in slots
+            if s.type == "string" and not (s.producer or s.pattern or s.choices or (s.shapes and not s.known))
         )
-        """Parameters whose values have no form of their own."""
+        """Parameters that also take values without a form of their own."""
         self.things = frozenset(root for s in slots if s.producer and not s.required for root in s.own)
         """Words beside which a name may stand: those of what only narrows the answer."""
         self.shared_leads = frozenset(
@@ -202,6 +208,10 @@ class Questions:
         narrowing = _PREPOSITIONS if self.produced - self.needed else frozenset()
         self.before_names = (leading & _BEFORE_NAMES) | narrowing
         """Words after which a name may stand: those of the questions, and all when a name only narrows the answer."""
+        self.personal = frozenset(s.name for s in slots if not s.producer and any(v == "me" for _, v in s.known))
+        """Parameters that take `me`."""
+        self.owned = frozenset().union(*(ask.owned for ask in asks))
+        """What is the person's who asks where such a parameter says so."""
         self.always = frozenset.intersection(*(frozenset(ask.leads) for ask in asks))
         """Placeholders that no question does without."""
 
@@ -284,7 +294,7 @@ class Questions:
         if slot.type == "boolean":
             yield from ((True, i, i) for i in switched(slot, tokens, self.vocabulary)[:1])
         elif slot.choices:
-            for value, first, last in chosen(slot, tokens):
+            for value, first, last in chosen(slot, tokens) or _meant(slot, tokens):
                 beside = {token.stem for token in tokens[max(0, first - 1) : last + 2]}
                 telling = equal(tokens[first].stem) not in self.common or beside & slot.own
                 if telling and not used & {first, last}:
@@ -293,6 +303,22 @@ class Questions:
             for i, token in enumerate(tokens):
                 if token.stem and not token.is_filler and equal(token.stem) not in self.vocabulary:
                     yield from ((value, i, i) for value in _known(slot, token))
+                elif slot.name in self.personal and self._is_mine(i, tokens):
+                    yield "me", i, i
+
+    def _is_mine(self, i: int, tokens: Sequence[Token]) -> bool:
+        """Whether this word says whose what is asked for is: `my open issues`, but not `my team's issues`."""
+        if tokens[i].low == "mine":
+            return True
+        had: list[str] = []
+        for token in tokens[i + 1 :]:
+            if token.is_filler:
+                break
+            if token.kind == "word":
+                had.append(token.stem)
+        taken = {root for slot in self.slots for words, _ in slot.choices for root in words}
+        strange = [root for root in had if not (root in taken or equal(root) in self.vocabulary)]
+        return tokens[i].low == "my" and not strange and not self.owned.isdisjoint(map(equal, had))
 
     def _as(self, ask: Ask, reading: Reading, args: dict[str, Json], used: set[int]) -> Match:
         """The prompt read as this question."""
@@ -301,11 +327,16 @@ class Questions:
         names, strange = self._names(items, reading, used)
         items = [item for item in items if not (item in strange or item in names or self._titles(item, names))]
         said = frozenset(name for item in items for name in item.concepts)
-        both = self._agreement(ask, said, self._implied(ask, reading, args, used), args, names, strange)
+        implied = self._implied(ask, reading, args, used)
+        both = self._agreement(ask, said, implied, args, names, strange)
         if names:
             both *= _GUESSED if (said & ask.concepts) - _ASKING else 0.0
         alike = len(ask.filler & reading.filler) / (len(ask.filler | reading.filler) or 1)
         why = self._why(args, names, strange)
+        if not why and not (ask.concepts & NARROWING) <= said | implied:
+            why = "no_match"
+        if not why:
+            why = self._overlooked(ask, reading, items, used.union(*(range(n.first, n.last + 1) for n in names)))
         if not why and not ask.joins and _joins_two(reading, [*items, *names]):
             why = "several"
         return Match(
@@ -316,6 +347,34 @@ class Questions:
             words=" ".join(text_between(reading.tokens, n.first, n.last).lower() for n in names),
             why=why,
         )
+
+    def _overlooked(self, ask: Ask, reading: Reading, items: Sequence[Item], placed: Collection[int]) -> str:
+        """Why a small word makes the prompt another question than this one; empty when none does."""
+        tokens = reading.tokens
+        lows = ["", *(token.low for token in tokens), ""]
+        inside = {i for window in reading.windows for i in range(window.first, window.last + 1)}
+        known = {item.first: item for item in items}
+        led_by = any(lead[-1:] == ("by",) for lead, _ in ask.leads.values())
+        for i, (before, low, after) in enumerate(zip(lows, lows[1:], lows[2:], strict=False)):
+            if i in placed or i in inside:
+                continue
+            if _is_possessive(before, low, after):
+                if self.personal or ask.filler.isdisjoint(_OWNING):
+                    return "unexplained_words"
+            elif low == "per":
+                if i + 1 not in known or not {low, *known[i + 1].concepts} <= ask.concepts:
+                    return "several"
+            elif low in ask.filler:
+                continue
+            elif low in _EACH and (len(items) > 1 or not self.own.isdisjoint(items[0].concepts if items else ())):
+                return "several"
+            elif low == "by" and not (led_by and {i + 1, i + 2} & (inside | set(placed))):
+                return "unexplained_words"
+            elif low in _POINTING and min(placed, default=i) >= i:
+                return "unexplained_words"
+            elif low in _THAT and i + 1 in known and i + 2 not in placed and (not before or before in FILLER):
+                return "unexplained_words"
+        return ""
 
     def led(self, ask: Ask, tokens: Sequence[Token], args: dict[str, Json], used: set[int]) -> None:
         """Add the values that stand where this question has placeholders for what has no form of its own."""
@@ -412,7 +471,9 @@ class Questions:
     def _may_name(self, run: Item, tokens: Sequence[Token]) -> bool:
         """Whether it stands where names do: `in checkout`, `the checkout project`, `project checkout`."""
         first = tokens[run.first]
-        if run.last - run.first >= _LONGEST_NAME or first.low in OTHERS or first.kind not in _NAMING:
+        if run.last - run.first >= _LONGEST_NAME or first.low in OTHERS | NO_NAMES or first.kind not in _NAMING:
+            return False
+        if any(first.stem in slot.words for slot in self.slots):
             return False
         before = [t for t in tokens[: run.first] if t.low not in _ARTICLES][-1:]
         beside = {t.stem for t in (*before, *tokens[run.last + 1 : run.last + 2])}
@@ -425,6 +486,19 @@ OTHERS = bag(
     newrelic grafana twitter youtube spotify zoom"""
 )
 """Names that are other services before they are anybody's project."""
+
+_OWNING = bag("i my mine")
+_MINE = bag("my mine myself")
+_ASKED_WITH = bag("can could may want need like show give tell get find list bring send let help fetch pull")
+"""Words beside `I` and `me` that only ask: `can I see`, `show me`."""
+_EACH = bag("each every")
+"""Words that ask for something of each: of `each project`; but `every project` alone is all of them."""
+_POINTING = bag("he him his she her hers they them their theirs it its")
+"""Words for what was named before."""
+_THAT = bag("this that these those")
+"""Words that point, before what they point at, to something that is not in the prompt."""
+NARROWING = bag("first new")
+"""Words of a question that ask for less than without them: what is seen in a release is not all first seen there."""
 
 _ARTICLES = bag("the a an our my")
 _PATTERNED = bag("code release version email url")
@@ -448,6 +522,26 @@ _HALF = 0.5
 _GUESSED = 0.9
 """What a match is worth in which a name explains what else would be strange."""
 _SHORTEST_ID = 4
+
+
+def _is_possessive(before: str, low: str, after: str) -> bool:
+    """Whether it says that something is the person's who asks."""
+    if low in {"i", "i'm", "i've", "me"}:
+        return not {before, after} & _ASKED_WITH
+    return low in _MINE
+
+
+def _meant(slot: Slot, tokens: Sequence[Token]) -> Iterator[tuple[Json, int, int]]:
+    """The values of the slot's enum that the prompt names in other words: `customers` for `users`, `fixed` but not `fix` for `resolved`."""
+    for words, value in slot.choices:
+        said = [
+            i
+            for i, token in enumerate(tokens)
+            if not token.is_filler
+            and (equal(token.stem),) == tuple(map(equal, words))
+            and token.low.endswith("ed") >= str(value).endswith("ed")
+        ]
+        yield from ((value, i, i) for i in said[:1])
 
 
 def _kinds(slot: Slot) -> frozenset[Kind]:

@@ -102,7 +102,9 @@ def bounded(text: str, max_tokens: int, uri: str | None = None) -> str:
 
 def _part(block: _Block, room: int, *, enough: bool) -> tuple[str, int]:
     """What of a block fits, and how many of its pieces do not; 0 for words of one piece."""
-    head, tail = block.head, block.tail or (f"{block.head.strip()[:3]}\n" if _FENCE.match(block.head) else "")
+    head, tail = block.head, block.tail
+    if not tail and (fence := _FENCE.match(head)):
+        tail = f"{fence[1]}\n"
     left = room - most_tokens(head) - most_tokens(tail)
     kept: list[str] = []
     for piece in block.pieces:
@@ -256,7 +258,10 @@ _FIELDS, _INSIDE, _DEEP = 8, 3, 3
 
 
 def reading(data: Json, *, room: int) -> str:
-    """A person's reading of any JSON value in at most `room` tokens: facts and rows, the telling fields first."""
+    """A person's reading of any JSON value in at most `room` tokens: facts and rows, the telling fields first.
+
+    Addresses are as they came; what else others wrote is `clean`.
+    """
     if isinstance(data, str):
         return bounded(data.strip() or "Nothing was found.", room)
     if isinstance(data, Mapping):

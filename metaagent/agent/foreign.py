@@ -30,7 +30,8 @@ _PLAIN: dict[int, str | None] = {
     **dict.fromkeys([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)], None),
 }
 """Line ends, spaces, and what Python takes for printable and nobody sees: fillers and variation selectors."""
-_SEEN = bytes([*b"\n\t", *range(0x20, 0x7F)])
+_SEEN = bytes([*b"\n\t", *range(0x20, 0x7F), *range(0x80, 0xA0), *range(0xA1, 0xAD), *range(0xAE, 0x100)])
+"""The bytes of Windows-1252 that can be seen; most texts are written in these."""
 _HIDDEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
     r"\u2028-\u202f\u205f-\u206f\u3000\u3164\ud800-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff]"
@@ -152,11 +153,12 @@ def leads_home(url: str, hosts: frozenset[str]) -> bool:
 
 def _seen(text: str) -> str:
     """Only what can be seen, with plain spaces and line ends."""
-    if text.isascii():
-        if not text.encode().translate(None, _SEEN):
+    try:
+        if not text.encode("ascii" if text.isascii() else "cp1252").translate(None, _SEEN):
             return text
-    elif not _HIDDEN.search(text) and not _HIDDEN_ABOVE.search(text):
-        return text
+    except UnicodeEncodeError:
+        if not _HIDDEN.search(text) and not _HIDDEN_ABOVE.search(text):
+            return text
     text = _TERMINAL.sub("", text).replace("\r\n", "\n").translate(_PLAIN)
     return "".join([char for char in text if char.isprintable() or char in "\n\t"])
 

@@ -10,17 +10,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from metaagent.agent.asks import Ask, Item, Questions, Reading, read_prompt, value_for
+from metaagent.agent.asks import NARROWING, Ask, Item, Questions, Reading, read_prompt, value_for
 from metaagent.agent.catalog import CatalogIndex, rank
 from metaagent.agent.router import LONGEST_PROMPT, MOST_TOKENS, RouterIndex, Tool, ToolLike, asks_change, content
 from metaagent.agent.slots import COUNTED, MISSING, Slot, Value, accept, best_pair, chosen, fill, values_of, window_args
 from metaagent.agent.spans import Token, Window, is_vague, lex, text_between, windows
-from metaagent.agent.words import NO_NAMES, bag, stem_bag
+from metaagent.agent.words import NO_NAMES, bag, concept, stem_bag
 from providers.spec import Effect, Json
 
 
@@ -132,6 +133,7 @@ _TRIED = 5
 _LIKELY = 10
 _MOST_PARTS = 4
 _WEAK = 0.5
+_HALF = 0.5
 _STRANGE = 0.2
 _SUMMED = 0.3
 """What it adds to a score when a tool's name and summary hold all that was said."""
@@ -141,6 +143,10 @@ _UNKNOWN = 1.0
 """How much a word counts that is in no name or summary."""
 _LESS_LOST = 0.5
 _SEARCHED = stem_bag("query q keyword term search text phrase")
+_CLASS = re.compile(r"(?:\w+\.){0,5}\w{2,60}(?:[Ee]rror|[Ee]xception|Warning|Fault|Failure|Interrupt|Timeout)s?")
+"""The class of an error, or several of it: `KeyErrors`."""
+_ERROR = concept("error")
+_TIMES = stem_bag("second minute hour day week month year")
 
 
 class _Asked:
@@ -215,8 +221,22 @@ class _Asked:
         return implied.union(name for item in known if item not in titles for name in item.concepts)
 
     def _read(self, tokens: tuple[Token, ...]) -> Reading:
+        """The prompt as the router reads it, but the class of an error is an error, and `3 days` is no number."""
         inside = windows(self.text, tokens)
-        return read_prompt(tokens, inside, self.index.noise, self.index.slips, self.index.concepts)
+        reading = read_prompt(tokens, inside, self.index.noise, self.index.slips, self.index.concepts)
+        classes = _classes(tokens) if _ERROR in self.index.concepts else ()
+        errors = tuple(Item((_ERROR,), i, i) for i in classes)
+        rest = [item for item in reading.items if item.first not in classes]
+        return replace(
+            reading,
+            items=tuple(sorted((*rest, *errors), key=lambda item: item.first)),
+            said=frozenset(name for item in (*rest, *errors) for name in item.concepts),
+            values=tuple(
+                i
+                for i in reading.values
+                if not (i in classes or (tokens[i].kind == "number" and _TIMES & {t.stem for t in tokens[i + 1 : i + 2]}))
+            ),
+        )
 
     def _part(self, tokens: tuple[Token, ...]) -> _Part:
         reading = self._read(tokens)
@@ -295,6 +315,12 @@ class _Asked:
                 kinds[slot.name] = token.kind
             elif value != placed.args[again.name] and token.kind == kinds.get(again.name):
                 placed.more.setdefault(again.name, []).append(value)
+        if (slot := _search_slot(questions)) and (classes := _classes(reading.tokens)):
+            names = [reading.tokens[i].text.removesuffix("s") for i in classes if i not in without]
+            placed.args.update({slot.name: name for name in names[:1]})
+            placed.more.update({slot.name: names[1:]} if names[1:] else {})
+            placed.used.update(classes)
+            placed.typed += bool(names)
         for slot in questions.slots:
             said = [each for each in questions.said(slot, reading, placed.used) if each[1] not in without]
             if len(said) == 1 and slot.name not in placed.args:
@@ -485,8 +511,8 @@ def _searched(
     questions: Questions, reading: Reading, args: dict[str, Json], used: set[int], without: frozenset[int]
 ) -> None:
     """What is to be searched for, where quotes or a word such as `containing` say so."""
-    slot = next((s for s in questions.slots if s.name in questions.free - args.keys() and s.words & _SEARCHED), None)
-    if slot is None:
+    slot = _search_slot(questions)
+    if slot is None or slot.name in args:
         return
     tokens = reading.tokens
     quoted = [i for i in reading.values if tokens[i].kind == "quoted" and i not in used | without]
@@ -503,6 +529,15 @@ def _searched(
             used.update(range(first, last + 1))
 
 
+def _search_slot(questions: Questions) -> Slot | None:
+    return next((s for s in questions.slots if s.name in questions.free and s.words & _SEARCHED), None)
+
+
+def _classes(tokens: Sequence[Token]) -> list[int]:
+    """The tokens that name classes of errors."""
+    return [i for i, t in enumerate(tokens) if t.kind in {"word", "code", "domain"} and _CLASS.fullmatch(t.text)]
+
+
 def _said(tokens: Sequence[Token]) -> str:
     return text_between(tokens, 0, len(tokens) - 1) if tokens else ""
 
@@ -514,6 +549,7 @@ def _agreement(questions: Questions, ask: Ask, known: frozenset[str], reading: R
     weak = sum(weights[name] for name in (known & questions.vocabulary) - ask.concepts)
     said = sum(weights.get(name, 1.0) for name in known) + _STRANGE * len(reading.said - known)
     recall = (both + placed.typed) / ((questions.totals[ask] + placed.typed) or 1.0)
+    recall *= 1.0 if ask.concepts & NARROWING <= known else _HALF
     precision = (both + _WEAK * weak + placed.typed) / ((said + placed.typed) or 1.0)
     return 2 * recall * precision / ((recall + precision) or 1.0)
 

@@ -162,6 +162,10 @@ def read_slot(name: str, schema: Mapping[str, Json], *, required: bool, producer
     )
 
 
+_ALSO_SAID: Mapping[str, Collection[str]] = {"nobody": bag("unassigned unowned")}
+"""What else people say for a value that is given as an example."""
+
+
 def _said(about: str) -> Iterator[str]:
     for said in _SAYS_VALUES.findall(about):
         yield from (part.strip(" '\"`") for part in re.split(r",\s*(?:or|and)?\s*|\s+(?:or|and)\s+", said) if part)
@@ -170,7 +174,7 @@ def _said(about: str) -> Iterator[str]:
 def _known_values(words: frozenset[str], about: str, examples: list[str]) -> Iterator[tuple[tuple[str, ...], Json]]:
     for value in (*examples, *_said(about)):
         if value.isalpha():
-            yield (stem(value),), value
+            yield from (((stem(said),), value) for said in (value, *_ALSO_SAID.get(value, ())))
     for word in words & _KNOWN_VALUES.keys():
         yield from (((stem(said),), value) for said, value in _KNOWN_VALUES[word].items())
 

@@ -110,7 +110,7 @@ class Toolbox:
 
         A caller that is cancelled ends a read at once; a write goes on, and its outcome is recorded.
         """
-        check_arguments(tool, args)
+        check_arguments(tool, args, quoting=author is Author.CLIENT)
         if missed := gate.allowed(tool, self.connection, self.admission):
             raise missed
         if gate.needs_approval(tool, args, author, prompt=self.prompt, hosts=self.hosts):
@@ -290,15 +290,21 @@ class Toolbox:
                 return ProviderUnavailable(provider.id, error.message)
 
 
-def check_arguments(tool: ToolSpec, args: Mapping[str, Json]) -> None:
-    """Hold arguments to the tool's schema. Raises: AskInvalid, naming the argument and what it should be."""
+def check_arguments(tool: ToolSpec, args: Mapping[str, Json], *, quoting: bool = True) -> None:
+    """Hold arguments to the tool's schema. Raises: AskInvalid, naming the argument and what it should be.
+
+    Without `quoting` no name is repeated that the schema does not have: it may be a model's, which has read anything.
+    """
     if _surely_fit(tool, args):
         return
     problem = best_match(_validator(tool).iter_errors(dict(args)))
     if problem is None:
         return
     where = ".".join(part if _NAME.fullmatch(part := str(each)) else "…" for each in problem.absolute_path)
+    unknown = problem.validator in {"additionalProperties", "unevaluatedProperties"}
     why = _say(problem.validator, problem.validator_value, problem.message)
+    if unknown and not quoting:
+        why = "it takes no such argument"
     raise AskInvalid(
         f"options.args does not fit {tool.name}{f' at {where}' if where else ''}: {why}. It takes: {signature(tool)}."
     )
@@ -351,10 +357,8 @@ def _validator(tool: ToolSpec) -> Draft202012Validator:
 def _say(keyword: object, value: object, message: str) -> str:
     """Why a value does not fit, without repeating a long value."""
     match keyword:
-        case "required":
+        case "required" | "additionalProperties":
             return message[:200]
-        case "additionalProperties" | "unevaluatedProperties":  # the name may be a model's, which has read anything
-            return "it takes no such argument"
         case "enum":
             return f"it must be one of {value}"
         case "type":

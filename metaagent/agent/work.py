@@ -184,6 +184,8 @@ class Work:
             return answer
         if plan := await self._kept_plan(prompt):
             self.way = "replay"
+            if self.ask.dry_run:
+                return self._said(self._rehearsed(plan))
             ran = await self._ran(plan, prompt)
             if not any(isinstance(each.failure, AskInvalid) for each in ran):
                 return await self._finished(plan, ran, prompt)

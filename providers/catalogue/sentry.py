@@ -227,17 +227,21 @@ def _say_issue(row: Row, now: datetime, *, first: bool) -> str:
 async def search_issues(api: Api, args: Args) -> Result:
     """Issues by what they are, the latest first."""
     status, query, whose = args.get("status", "unresolved"), args.get("query"), args.get("assigned_to")
-    level, last = args.get("level"), f"the last {_stretch(args.get('period', '14d'))}"
+    release = await _release(api, args["org"], args["version"]) if "version" in args else None
+    period = args.get("period", "90d" if release else "14d")
+    level, last = args.get("level"), f"the last {_stretch(period)}"
     terms = [
         {"all": "", "archived": "is:ignored"}.get(status, f"is:{status}"),
         _term("level", level) if level else "",
         "is:unassigned" if whose == "nobody" else _term("assigned", whose) if whose else "",
+        _term("release", release.version) if release else "",
         query or "",
     ]
-    found = await _find(api, args, filter(None, terms), sort="date", when=args.get("period", "14d"))
+    found = await _find(api, args, filter(None, terms), sort="date", when=period)
     kind = " ".join(filter(None, [status if status != "all" else "", level, "issue"]))
     which = _within(args)
     which += f" assigned to {clean(whose, 60)}" if whose else ""
+    which += f" of release {clean(release.version, 80)}" if release else ""
     which += f" matching \u201c{clean(query, 80)}\u201d" if query else ""
     if not found.rows:
         text = f"No {kind}{which} was seen in {last}."
@@ -999,13 +1003,17 @@ TOOLS = (
             "what projects are there in {org}?",
             "show all projects",
             "which apps do we monitor?",
+            "which services send errors here?",
+            "which of our apps report to Sentry?",
             "what platforms do our projects run on?",
+            "what languages are our apps written in?",
+            "which frameworks do our projects use?",
             "how many projects are there?",
         ),
     ),
     ToolSpec(
         name="search_issues",
-        summary="Search issues by project, status, level, assignee, environment or words, the latest first.",
+        summary="Search issues by project, status, level, assignee, release, environment or words, the latest first.",
         gives=_GIVES_ISSUES,
         invoke=search_issues,
         params={
@@ -1033,8 +1041,9 @@ TOOLS = (
                 "minLength": 1,
                 "maxLength": 200,
                 "description": "Whose issues: me, nobody, an email address or user name, or #team.",
-                "examples": ["me"],
+                "examples": ["me", "nobody", "ada@example.com"],
             },
+            "version": {**_VERSION, "description": "Only issues seen in this release, such as checkout@2.4.0."},
             "environment": _ENVIRONMENT,
             "period": _period("14d"),
             "limit": _LIMIT,
@@ -1053,7 +1062,14 @@ TOOLS = (
             "show {level} issues of the last {period}",
             "errors in the last {period}",
             "what issues does {project} have?",
+            "which issues were seen in release {version}?",
+            "issues in release {version}",
+            "errors in {version}",
+            "is there anything about {query}?",
+            "which issues are {assigned_to}?",
+            "what is assigned to {assigned_to}?",
             "what is on my plate?",
+            "my open issues",
         ),
     ),
     ToolSpec(
@@ -1088,6 +1104,12 @@ TOOLS = (
             "what is hurting our users?",
             "biggest problems in {project}",
             "what is happening in {environment}?",
+            "what is going on?",
+            "what is on fire?",
+            "is anything on fire in {project}?",
+            "what is breaking in {project}?",
+            "what is failing?",
+            "what is down in {environment}?",
             "what is the worst issue?",
             "what went wrong today?",
         ),
@@ -1236,6 +1258,10 @@ TOOLS = (
             "when did the errors start to rise?",
             "how many errors per hour?",
             "which project has the most errors?",
+            "which project is the noisiest?",
+            "which of our apps fails the most?",
+            "which service is the loudest?",
+            "did error volume go up?",
         ),
     ),
     ToolSpec(

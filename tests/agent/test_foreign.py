@@ -174,6 +174,7 @@ def test_words_stay_and_targets_go(text: str, left: str) -> None:
         "ht\u200btps://evil.example/",
         "java\nscript:alert",
         "vbscript:x",
+        "javascript\\:alert",
         "file://evil.example/share",
         "file:////evil.example/share",
         "https://[::1]/x",

@@ -194,6 +194,15 @@ async def test_a_plan_that_answered_before_runs_again_with_other_values_and_no_t
     assert office.called[-1] == ("issue_comments", {"issue": "1003"})
 
 
+async def test_a_dry_run_of_a_plan_that_is_kept_calls_nothing() -> None:
+    office = Office(plan(("a", "issue_comments", {"issue": "1001"})))
+    await office.ask("what do people think of issue 1001?")
+    before = len(office.called)
+    answer = await office.ask("what do people think of issue 1003?", dry_run=True)
+    assert (answer.mode, len(office.called)) == ("replay", before)
+    assert "1003" in answer.text
+
+
 async def test_a_plan_for_other_tools_is_not_replayed() -> None:
     office = Office(plan(("a", "issue_comments", {"issue": "1001"})), plan(("a", "issue_comments", {"issue": "1001"})))
     await office.ask("what do people think of issue 1001?")
