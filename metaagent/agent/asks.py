@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from metaagent.agent.slots import COUNTED, MISSING, Slot, Value, accept, chosen, matches, switched, window_args
 from metaagent.agent.spans import Kind, Token, Window, text_between, without_windows
-from metaagent.agent.words import FILLER, NO_NAMES, PHRASES, bag, concept, equal, near
+from metaagent.agent.words import FILLER, GENERIC_STEMS, NO_NAMES, PHRASES, bag, concept, equal, near
 from providers.spec import Json
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -210,6 +210,10 @@ class Questions:
         """Words after which a name may stand: those of the questions, and all when a name only narrows the answer."""
         self.personal = frozenset(s.name for s in slots if not s.producer and any(v == "me" for _, v in s.known))
         """Parameters that take `me`."""
+        self.worded = frozenset(
+            words for s in slots for words, _ in (*s.choices, *(() if s.name in self.personal else s.known))
+        )
+        """Values that a word of their own names: `warning`, `production`."""
         self.owned = frozenset().union(*(ask.owned for ask in asks))
         """What is the person's who asks where such a parameter says so."""
         self.always = frozenset.intersection(*(frozenset(ask.leads) for ask in asks))
@@ -277,6 +281,8 @@ class Questions:
         for slot in self.slots:
             if slot.name in args or slot.choices or accept(slot, value_for(token, i, slot)) is MISSING:
                 continue
+            if slot.name in self.personal and before is not None and before.low == "by":
+                continue  # what somebody did or saw is not what is theirs
             if token.kind != "number":
                 fits = token.kind in _kinds(slot) or (slot.pattern is not None and token.kind in _PATTERNED)
             elif slot.counts:
@@ -348,31 +354,31 @@ class Questions:
             why=why,
         )
 
-    def _overlooked(self, ask: Ask, reading: Reading, items: Sequence[Item], placed: Collection[int]) -> str:
-        """Why a small word makes the prompt another question than this one; empty when none does."""
-        tokens = reading.tokens
-        lows = ["", *(token.low for token in tokens), ""]
-        inside = {i for window in reading.windows for i in range(window.first, window.last + 1)}
-        known = {item.first: item for item in items}
+    def _overlooked(self, ask: Ask, reading: Reading, items: Sequence[Item], named: Collection[int]) -> str:
+        """Why a small word makes the prompt another question than this one; empty when none does.
+
+        `named` are the tokens of values and names.
+        """
+        lows = ["", *(token.low for token in reading.tokens), ""]
+        placed = {*named, *(i for window in reading.windows for i in range(window.first, window.last + 1))}
+        known = {item.first: item.concepts for item in items}
         led_by = any(lead[-1:] == ("by",) for lead, _ in ask.leads.values())
         for i, (before, low, after) in enumerate(zip(lows, lows[1:], lows[2:], strict=False)):
-            if i in placed or i in inside:
+            if i in placed:
                 continue
-            if _is_possessive(before, low, after):
-                if self.personal or ask.filler.isdisjoint(_OWNING):
-                    return "unexplained_words"
-            elif low == "per":
-                if i + 1 not in known or not {low, *known[i + 1].concepts} <= ask.concepts:
+            if low in _EACH and not {low, *known.get(i + 1, ())} <= ask.concepts:
+                alone = len(items) == 1 and self.own.isdisjoint(items[0].concepts)
+                if low == "per" or not alone:
                     return "several"
-            elif low in ask.filler:
-                continue
-            elif low in _EACH and (len(items) > 1 or not self.own.isdisjoint(items[0].concepts if items else ())):
-                return "several"
-            elif low == "by" and not (led_by and {i + 1, i + 2} & (inside | set(placed))):
-                return "unexplained_words"
-            elif low in _POINTING and min(placed, default=i) >= i:
-                return "unexplained_words"
-            elif low in _THAT and i + 1 in known and i + 2 not in placed and (not before or before in FILLER):
+            if _says_whose(before, low, after):
+                strays = bool(self.personal) or ask.filler.isdisjoint(_OWNING)
+            elif low == "by":
+                strays = not (led_by and placed & {i + 1, i + 2})
+            elif low in _POINTING:
+                strays = min(named, default=i) >= i
+            else:
+                strays = low in _THAT and i + 1 in known and i + 2 not in named and (not before or before in FILLER)
+            if strays and (low not in ask.filler or low in _MINE):
                 return "unexplained_words"
         return ""
 
@@ -429,7 +435,7 @@ class Questions:
             if not _leads(tokens[: i + 1], before, closed=bool(after)):
                 continue
             first = next((j for j in range(i + 1, len(tokens)) if tokens[j].low not in _ARTICLES), None)
-            if first is None or first in used:
+            if first is None or first in used or (slot.name in self.personal and tokens[i + 1].low in _WHOSE):
                 continue
             if tokens[first].kind == "quoted" or any(True for _ in _known(slot, tokens[first])):
                 return first, first
@@ -473,7 +479,7 @@ class Questions:
         first = tokens[run.first]
         if run.last - run.first >= _LONGEST_NAME or first.low in OTHERS | NO_NAMES or first.kind not in _NAMING:
             return False
-        if any(first.stem in slot.words for slot in self.slots):
+        if any(first.stem in slot.words for slot in self.slots) or is_class(first):
             return False
         before = [t for t in tokens[: run.first] if t.low not in _ARTICLES][-1:]
         beside = {t.stem for t in (*before, *tokens[run.last + 1 : run.last + 2])}
@@ -489,14 +495,15 @@ OTHERS = bag(
 
 _OWNING = bag("i my mine")
 _MINE = bag("my mine myself")
+_WHOSE = bag("my our")
 _ASKED_WITH = bag("can could may want need like show give tell get find list bring send let help fetch pull")
 """Words beside `I` and `me` that only ask: `can I see`, `show me`."""
-_EACH = bag("each every")
-"""Words that ask for something of each: of `each project`; but `every project` alone is all of them."""
+_EACH = bag("each every per")
+"""Words that ask for something of each, as in `of each project`; but `every project` alone is all of them."""
 _POINTING = bag("he him his she her hers they them their theirs it its")
-"""Words for what was named before."""
+"""Words for what was named before them."""
 _THAT = bag("this that these those")
-"""Words that point, before what they point at, to something that is not in the prompt."""
+"""Words that, right before what they point at, mean something that is not in the prompt."""
 NARROWING = bag("first new")
 """Words of a question that ask for less than without them: what is seen in a release is not all first seen there."""
 
@@ -524,7 +531,15 @@ _GUESSED = 0.9
 _SHORTEST_ID = 4
 
 
-def _is_possessive(before: str, low: str, after: str) -> bool:
+_CLASS = re.compile(r"(?:\w+\.){0,5}\w{2,60}(?:[Ee]rror|[Ee]xception|Warning|Fault|Failure|Interrupt|Timeout)s?")
+
+
+def is_class(token: Token) -> bool:
+    """Whether it names a class of errors, or several of one: `KeyErrors`."""
+    return token.kind in {"word", "code", "domain"} and _CLASS.fullmatch(token.text) is not None
+
+
+def _says_whose(before: str, low: str, after: str) -> bool:
     """Whether it says that something is the person's who asks."""
     if low in {"i", "i'm", "i've", "me"}:
         return not {before, after} & _ASKED_WITH
@@ -532,8 +547,13 @@ def _is_possessive(before: str, low: str, after: str) -> bool:
 
 
 def _meant(slot: Slot, tokens: Sequence[Token]) -> Iterator[tuple[Json, int, int]]:
-    """The values of the slot's enum that the prompt names in other words: `customers` for `users`, `fixed` but not `fix` for `resolved`."""
+    """The values of the slot's enum that the prompt has other words for: `customers` for `users`.
+
+    For `resolved` that is `fixed`, not `fix`.
+    """
     for words, value in slot.choices:
+        if not GENERIC_STEMS.isdisjoint(words):
+            continue
         said = [
             i
             for i, token in enumerate(tokens)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import orjson
+
 from metaagent.agent.failures import AskInvalid, BudgetExceeded
 from metaagent.agent.model import Message, ModelTool, Said, Spent, Thought, ToolOutcome, ToolUse
 from metaagent.agent.ports import Price
@@ -219,4 +221,8 @@ class Purse:
 
 
 def _same(tool: str, args: Mapping[str, Json]) -> str:
-    return f"{tool} {_canonical(dict(args))}"
+    try:
+        said = orjson.dumps(dict(args), option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # what JSON cannot say, or only at length
+        said = _canonical(dict(args))
+    return f"{tool} {said}"

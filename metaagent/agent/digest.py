@@ -29,7 +29,7 @@ def attributed(text: str, *, title: str, account: str, written: bool = False) ->
 
 def named(account: str) -> str:
     """An account's label: other people's words, marked as such where they could read as ours."""
-    who = foreign.safe(clean(account, 60), frozenset())
+    who = foreign.words(clean(account, 60))
     return who if not who or re.fullmatch(r"[\w.+@\-]+", who) else f"\u201c{who}\u201d"
 
 
@@ -372,8 +372,7 @@ class Found:
 class Section:
     """Where one call's result stands in a stored document."""
 
-    tool: str
-    holds: str
+    found: Found
     size: int
     """Bytes."""
     offset: int
@@ -386,8 +385,8 @@ def cite(tool: ToolSpec, result: Result, hosts: frozenset[str]) -> tuple[Citatio
     for source in result.sources:
         if (source.title, source.url) not in seen and len(seen) < _CITATIONS:
             url = source.url if source.url and foreign.leads_home(source.url, hosts) else None
-            title, ref = foreign.safe(source.title, frozenset()), source.ref and foreign.safe(source.ref, frozenset())
-            seen[source.title, source.url] = Citation(title, tool.name, url, ref)
+            ref = source.ref and foreign.words(source.ref)
+            seen[source.title, source.url] = Citation(foreign.words(source.title), tool.name, url, ref)
     return tuple(seen.values())
 
 
@@ -404,11 +403,11 @@ def filed(found: Sequence[Found]) -> tuple[bytes, tuple[Section, ...]]:
     """The full results of several calls as one JSON document, and where in it each one stands; of one, `document`."""
     parts = [document(each.tool, each.args, each.result) for each in found]
     if len(parts) == 1:
-        return parts[0], (_section(found[0], len(parts[0]), 0),)
+        return parts[0], (Section(found[0], len(parts[0]), 0),)
     sections: list[Section] = []
     offset = len(b'{"results":[')
     for each, part in zip(found, parts, strict=True):
-        sections.append(_section(each, len(part), offset))
+        sections.append(Section(each, len(part), offset))
         offset += len(part) + len(b",")
     return b'{"results":[' + b",".join(parts) + b"]}", tuple(sections)
 
@@ -417,14 +416,11 @@ def contents(sections: Sequence[Section], uri: str) -> str:
     """The table of contents of a stored document at `uri`: each result, what it holds, and where it begins."""
     size = sum(section.size for section in sections)
     lines = [
-        f"- {clean(section.tool, 60)}: {section.holds}, {_bytes(section.size)}, at {uri}?offset={section.offset}"
+        f"- {clean(section.found.tool.name, 60)}: {_holds(section.found.result.data)}, {_bytes(section.size)}, "
+        f"at {uri}?offset={section.offset}"
         for section in sections
     ]
     return "\n".join([f"The full result holds {plural(len(sections), 'result')}, {_bytes(size)}:", *lines])
-
-
-def _section(found: Found, size: int, offset: int) -> Section:
-    return Section(found.tool.name, _holds(found.result.data), size, offset)
 
 
 def _holds(data: Json) -> str:

@@ -77,6 +77,8 @@ _JOINT_TO_PAGE = re.compile(r"\](?=\(https?://)", re.IGNORECASE)
 
 _PATH = r"(?:[/?#][!#-'*-;=?-Z^_a-~]*+)?"
 """ASCII without white space, brackets, quotes and escapes: all readers agree where it ends."""
+_OWN = re.compile(rf"[Hh][Tt][Tt][Pp][Ss]?://(?P<host>[^\s/?#<>()\[\]|^]*+){_PATH}")
+"""An address that stands by itself."""
 _PAGE = re.compile(rf"\]\([Hh][Tt][Tt][Pp][Ss]?://(?P<host>[^\s/?#<>()\[\]|^]*+){_PATH}\)")
 """The target of an inline link, when it may be an own page."""
 _STOPS = r"\s<>\"'`|()\[\]{}\u2018-\u201f\u2039\u203a\u3001-\u3003\u3008-\u3011\uff01-\uff0f\uff1a-\uff20"
@@ -146,9 +148,16 @@ def safe(text: str, hosts: frozenset[str]) -> str:
     return text
 
 
+@lru_cache(maxsize=4_096)
+def words(text: str) -> str:
+    """A short text, such as a title, without any address: titles come again and again."""
+    return safe(text, frozenset())
+
+
 def leads_home(url: str, hosts: frozenset[str]) -> bool:
     """Whether `url` is, as it is written, the address of a page of one of `hosts`."""
-    return url.lower().startswith(("https://", "http://")) and not re.search(r"\s", url) and safe(url, hosts) == url
+    page = _OWN.fullmatch(url)
+    return page is not None and _is_own(page["host"], hosts)
 
 
 def _seen(text: str) -> str:

@@ -6,16 +6,16 @@ Everything in it came from a provider: it names things, and decides nothing.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Self
 from uuid import UUID
 
 import orjson
 
 from metaagent.agent.words import stem
-from providers.spec import Json, ToolSpec
+from providers.spec import Json, Producer, ToolSpec
 
 _MOST_VALUES: Final = 10
 _MOST_NAMES: Final = 12
@@ -39,9 +39,9 @@ _FRESH: Final = frozenset({"first", "1st", "last"})
 """With a noun these ask anew: "the last release" is the newest, not the one that was shown last."""
 
 
-def new_handle() -> str:
-    """The handle of a new conversation."""
-    return f"c_{secrets.token_urlsafe(12)}"
+def handle(run_id: str) -> str:
+    """The handle of the conversation that begins with this run; no secret, only its own principal finds anything."""
+    return f"c_{run_id.removeprefix('run_')}"
 
 
 @dataclass(slots=True)
@@ -84,10 +84,10 @@ class Memory:
         """What each word means now, for whoever has to read the next question."""
         return {word: values[0] for word, values in self.names.items()}
 
-    def note(self, tools: Sequence[ToolSpec], tool: ToolSpec, args: Mapping[str, Json], data: Json, uri: str) -> None:
+    def note(self, tools: tuple[ToolSpec, ...], tool: ToolSpec, args: Mapping[str, Json], data: Json, uri: str) -> None:
         """A call that an answer came from."""
         for word, values in _spoken(tools, tool, args, data):
-            if kept := [each for each in map(str, values) if _VALUE.fullmatch(each)][:_MOST_VALUES]:
+            if kept := [each for each in map(str, values) if _VALUE.fullmatch(each)]:
                 self.names.pop(word, None)
                 self.names[word] = kept
                 self.latest = word
@@ -110,20 +110,44 @@ class Memory:
         return values[place] if noun == "one" else f"{noun} {values[place]}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A parameter that rows of some tool name."""
+
+    name: str
+    producer: Producer
+    shared: bool
+    """Other parameters stand in a field of the same name: only its own producer's rows tell."""
+    words: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def _named(tools: tuple[ToolSpec, ...]) -> tuple[_Named, ...]:
+    produced = {(name, producer) for tool in tools for name, producer in tool.producers.items()}
+    return tuple(
+        _Named(
+            name,
+            producer,
+            len({other for other, same in produced if same.field == producer.field}) > 1,
+            tuple(_words(name, producer.tool)),
+        )
+        for name, producer in sorted(produced, key=lambda pair: (pair[0], pair[1].tool))
+    )
+
+
 def _spoken(
-    tools: Iterable[ToolSpec], tool: ToolSpec, args: Mapping[str, Json], data: Json
+    tools: tuple[ToolSpec, ...], tool: ToolSpec, args: Mapping[str, Json], data: Json
 ) -> Iterator[tuple[str, Sequence[Json]]]:
     """Words and what they now mean: from rows shown, then from arguments, which somebody chose."""
-    produced = {(name, producer) for each in tools for name, producer in each.producers.items()}
-    rows = data if isinstance(data, list) else [data]
-    for name, producer in sorted(produced, key=lambda pair: (pair[0], pair[1].tool)):
-        shared = len({other for other, same in produced if same.field == producer.field}) > 1
-        if producer.tool == tool.name or not shared:
-            values = [row[producer.field] for row in rows if isinstance(row, Mapping) and row.get(producer.field)]
-            yield from ((word, values) for word in _words(name, producer.tool) if values)
-    for name, producer in sorted(produced, key=lambda pair: (pair[0], pair[1].tool)):
-        if (given := args.get(name)) is not None:
-            yield from ((word, [given]) for word in _words(name, producer.tool))
+    rows = data[:_MOST_VALUES] if isinstance(data, list) else [data]
+    for each in _named(tools):
+        if each.producer.tool == tool.name or not each.shared:
+            field = each.producer.field
+            values = [row[field] for row in rows if isinstance(row, Mapping) and row.get(field)]
+            yield from ((word, values) for word in each.words if values)
+    for each in _named(tools):
+        if (given := args.get(each.name)) is not None:
+            yield from ((word, [given]) for word in each.words)
 
 
 def _words(name: str, producer: str) -> Iterable[str]:

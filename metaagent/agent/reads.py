@@ -10,13 +10,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from metaagent.agent.asks import NARROWING, Ask, Item, Questions, Reading, read_prompt, value_for
+from metaagent.agent.asks import NARROWING, Ask, Item, Questions, Reading, is_class, read_prompt, value_for
 from metaagent.agent.catalog import CatalogIndex, rank
 from metaagent.agent.router import LONGEST_PROMPT, MOST_TOKENS, RouterIndex, Tool, ToolLike, asks_change, content
 from metaagent.agent.slots import COUNTED, MISSING, Slot, Value, accept, best_pair, chosen, fill, values_of, window_args
@@ -129,7 +128,7 @@ _BOUNDING = bag("than over above below under least exceeding exactly")
 """Words before a number that bounds something: it does not say how many are wanted."""
 _UNTIL = bag("before until till older prior")
 _ENDED = bag("previous prior")
-_TRIED = 5
+_TRIED = 6
 _LIKELY = 10
 _MOST_PARTS = 4
 _WEAK = 0.5
@@ -143,8 +142,6 @@ _UNKNOWN = 1.0
 """How much a word counts that is in no name or summary."""
 _LESS_LOST = 0.5
 _SEARCHED = stem_bag("query q keyword term search text phrase")
-_CLASS = re.compile(r"(?:\w+\.){0,5}\w{2,60}(?:[Ee]rror|[Ee]xception|Warning|Fault|Failure|Interrupt|Timeout)s?")
-"""The class of an error, or several of it: `KeyErrors`."""
 _ERROR = concept("error")
 _TIMES = stem_bag("second minute hour day week month year")
 
@@ -231,11 +228,7 @@ class _Asked:
             reading,
             items=tuple(sorted((*rest, *errors), key=lambda item: item.first)),
             said=frozenset(name for item in (*rest, *errors) for name in item.concepts),
-            values=tuple(
-                i
-                for i in reading.values
-                if not (i in classes or (tokens[i].kind == "number" and _TIMES & {t.stem for t in tokens[i + 1 : i + 2]}))
-            ),
+            values=tuple(i for i in reading.values if i not in classes and not _is_stretch(tokens[i : i + 2])),
         )
 
     def _part(self, tokens: tuple[Token, ...]) -> _Part:
@@ -277,7 +270,7 @@ class _Asked:
         roots = {token.stem for token in reading.tokens if token.stem}
         found = []
         for tool in self.tools.values():
-            if tool.questions and any(set(words) <= roots for slot in tool.slots for words, _ in slot.choices):
+            if tool.questions and any(roots.issuperset(words) for words in tool.questions.worded):
                 placed = self._placed(tool.questions, reading)
                 if placed.typed and not self._lacks(tool.questions, placed):
                     found.append(_Guess(_LEAST * placed.typed * _LESS_LOST**placed.lost, tool, placed))
@@ -316,11 +309,10 @@ class _Asked:
             elif value != placed.args[again.name] and token.kind == kinds.get(again.name):
                 placed.more.setdefault(again.name, []).append(value)
         if (slot := _search_slot(questions)) and (classes := _classes(reading.tokens)):
-            names = [reading.tokens[i].text.removesuffix("s") for i in classes if i not in without]
-            placed.args.update({slot.name: name for name in names[:1]})
-            placed.more.update({slot.name: names[1:]} if names[1:] else {})
             placed.used.update(classes)
-            placed.typed += bool(names)
+            if names := [reading.tokens[i].text.removesuffix("s") for i in classes if i not in without]:
+                placed.args[slot.name], placed.more[slot.name] = names[0], [*names[1:]]
+                placed.typed += 1
         for slot in questions.slots:
             said = [each for each in questions.said(slot, reading, placed.used) if each[1] not in without]
             if len(said) == 1 and slot.name not in placed.args:
@@ -519,9 +511,10 @@ def _searched(
     strange = (item for item in reading.items if not set(item.concepts) <= questions.vocabulary)
     spans = [(i, i) for i in quoted]
     for run in _runs(strange, used | without):
+        before = next((token.low for token in reversed(tokens[: run.first]) if token.low not in _ARTICLES), "")
         if tokens[run.first].low in _SEARCHING:
             spans.append((run.first + 1, run.last))
-        elif run.first and tokens[run.first - 1].low in _SEARCHING:
+        elif before in _SEARCHING:
             spans.append((run.first, run.last))
     for first, last in spans[:1]:
         if first <= last:
@@ -533,9 +526,14 @@ def _search_slot(questions: Questions) -> Slot | None:
     return next((s for s in questions.slots if s.name in questions.free and s.words & _SEARCHED), None)
 
 
+def _is_stretch(tokens: Sequence[Token]) -> bool:
+    """Whether it is a number and a unit of time."""
+    return tokens[0].kind == "number" and not _TIMES.isdisjoint(token.stem for token in tokens[1:])
+
+
 def _classes(tokens: Sequence[Token]) -> list[int]:
     """The tokens that name classes of errors."""
-    return [i for i, t in enumerate(tokens) if t.kind in {"word", "code", "domain"} and _CLASS.fullmatch(t.text)]
+    return [i for i, token in enumerate(tokens) if is_class(token)]
 
 
 def _said(tokens: Sequence[Token]) -> str:

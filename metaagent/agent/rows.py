@@ -65,6 +65,6 @@ def _plain(text: str) -> str:
 
 
 def _listed(rows: Sequence[Mapping[str, Json]], producer: Producer) -> str:
-    names = [foreign.safe(clean(str(row[producer.field]), 60), frozenset()) for row in rows[:10]]
+    names = [foreign.words(clean(str(row[producer.field]), 60)) for row in rows[:10]]
     more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""  # noqa: PLR2004 - as many as a sentence carries
     return f"{', '.join(names)}{more}."

@@ -27,7 +27,7 @@ from metaagent.agent.failures import (
     RateLimited,
 )
 from metaagent.agent.limits import Breaker, Buckets
-from metaagent.agent.memory import Memory, new_handle
+from metaagent.agent.memory import Memory, handle
 from metaagent.agent.ports import Ports, Progress, silent
 from metaagent.agent.runs import Noted, Runs, State
 from metaagent.agent.telemetry import AskSpan
@@ -211,7 +211,7 @@ class Agent:
             write_s=self._limits.deadline_s,
             taken=await self._taken(principal, admission, chosen, ask, run.id),
         )
-        conversation = ask.conversation or new_handle()
+        conversation = ask.conversation or handle(run.id)
         run.span.asked(ask.prompt)
         run.work = Work(self._ports, self._limits.manner, toolbox, ask, memory, conversation, self._model)
         try:
@@ -232,7 +232,7 @@ class Agent:
         try:
             return await work.answer()
         finally:
-            await asyncio.shield(ledger.settle(reservation, Amount(ms=purse.ms(time.monotonic()))))
+            await ledger.settle(reservation, Amount(ms=purse.ms(time.monotonic())))
             await work.toolbox.settled()
 
     async def _admitted(

@@ -103,7 +103,8 @@ class Toolbox:
         A read's outcome is not waited for before the next call's intent, so that both are committed together.
         """
         recording, self._recording = self._recording, []
-        await asyncio.gather(*recording)
+        for each in recording:
+            await each
 
     async def call(self, tool: ToolSpec, args: Mapping[str, Json], author: Author) -> Result:
         """Run one tool with the caller's own rights. Raises: Failure, TimeoutError.

@@ -500,10 +500,10 @@ class Work:
             account = toolbox.connection.label
             text = digest.attributed(said, title=provider.title, account=account, written=bool(written))
         text = digest.bounded(f"{lead}\n\n{text}" if lead else text, ask.max_tokens, stored.uri)
-        cited = dict.fromkeys(
-            cite for each in self.found for cite in digest.cite(each.tool, each.result, toolbox.hosts)
-        )
-        return self._answer(text, tuple(cited)[:_MOST_CITATIONS], stored, degraded=degraded)
+        cited = [cite for each in self.found for cite in digest.cite(each.tool, each.result, toolbox.hosts)]
+        if len(self.found) > 1:
+            cited = list(dict.fromkeys(cited))[:_MOST_CITATIONS]
+        return self._answer(text, tuple(cited), stored, degraded=degraded)
 
     def _told(self) -> str:
         """The results in their tools' words; several share the room."""

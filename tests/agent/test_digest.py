@@ -314,7 +314,7 @@ def test_one_result_is_stored_as_its_own_document() -> None:
     body, [section] = filed([found])
     assert body == document(found.tool, found.args, found.result)
     assert orjson.loads(body) == {"tool": "whoami", "arguments": {"limit": 2}, "text": "Ada", "data": {"id": 1}}
-    assert section == Section("whoami", "one object with id", len(body), 0)
+    assert section == Section(found, len(body), 0)
 
 
 def test_several_results_are_one_document_and_each_is_found_at_its_offset() -> None:

@@ -149,7 +149,32 @@ ASKED: tuple[tuple[str, *tuple[Need, ...]], ...] = (
         need("latest_event", issue="DISPATCH-WEB-3"),
     ),
     ("unassigned issues in the checkout project", need("search_issues", "checkout", "assigned_to")),
-    ("my open issues", need("search_issues", "", "assigned_to status")),
+    ("my open issues", need("search_issues", "", "status", assigned_to="me")),
+    ("which of my bugs in storefront are fatal?", need("search_issues", "storefront", level="fatal", assigned_to="me")),
+    ("which service is the loudest this week?", need("error_counts|top_issues", period="7d")),
+    (
+        "any NullPointerExceptions in ledger in the last 24h?",
+        need("search_issues", "ledger", query="NullPointerException", period="24h"),
+    ),
+    (
+        "show all ZeroDivisionError and ValueError issues",
+        need("search_issues", query="ZeroDivisionError"),
+        need("search_issues", query="ValueError"),
+    ),
+    (
+        "django.db.utils.OperationalError in ledger",
+        need("search_issues", "ledger", query="django.db.utils.OperationalError"),
+    ),
+    ("what's bruno@example.com got on his desk", need("search_issues", assigned_to="bruno@example.com")),
+    ("hows prod looking", need("search_issues|top_issues", environment="production")),
+    ("what keeps crashing in ledger", need("top_issues", "ledger")),
+    ("is something burning or on fire in mobile-app", need("top_issues", "mobile-app")),
+    ("which teams' services report errors here and which frameworks are they on?", need("list_projects")),
+    (
+        "did the volume go up over the last 3 days compared to the 3 days before?",
+        need("error_counts", period=("3d", "72h")),
+    ),
+    ("anything in sentry about a memory leak?", need("search_issues", query="memory leak")),
     ("is SEARCH-12 still happening?", need("issue_details|latest_event", issue="SEARCH-12")),
     ("list archived issues", need("search_issues", status="archived")),
     (
@@ -402,6 +427,9 @@ def test_only_reads_of_the_given_tools_are_named() -> None:
         "issues of the last few days",
         "errors before yesterday",
         "issues of the last days",
+        "issues assigned to my team",
+        "issues reported by ada@example.com",
+        "what should they fix first in these issues?",
     ],
 )
 def test_what_is_not_surely_meant_filters_nothing(prompt: str) -> None:

@@ -256,6 +256,22 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("latest issues tomorrow", ""),
     ("how many errors did we have yesterday?", ""),
     ("p95 latency of the last hour", ""),
+    ("top issues of each project", "several"),
+    ("newest release of every project", "several"),
+    ("top issues per project", ""),
+    ("top issues by project", "unexplained_words"),
+    ("top issues by environment", "unexplained_words"),
+    ("my top issues", "unexplained_words"),
+    ("my latest errors", "unexplained_words"),
+    ("what are my team's latest issues?", "unexplained_words"),
+    ("latest issues assigned to my team", ""),
+    ("the latest issues that I have", "unexplained_words"),
+    ("top issues for me", "unexplained_words"),
+    ("their latest issues", "unexplained_words"),
+    ("how many errors did it have today?", "unexplained_words"),
+    ("show the latest issues in this project", "unexplained_words"),
+    ("is that release healthy?", "unexplained_words"),
+    ("latest issues with ConnectionResetError", "unexplained_words"),
     ("", "no_match"),
     ("?!", "no_match"),
 )
@@ -484,12 +500,47 @@ def test_no_tools_is_not_an_error() -> None:
         ("unresolved issues assigned to me", "search_issues", {"status": "unresolved", "assigned_to": "me"}, ""),
         ("are errors going up in payments?", "error_counts", {}, "payments"),
         ("did 2.4.0 break anything?", "release_health", {"version": "2.4.0"}, ""),
+        ("my open issues", "search_issues", {"assigned_to": "me"}, ""),
+        (
+            "show me the fatal bugs in payments that are mine",
+            "search_issues",
+            {"level": "fatal", "assigned_to": "me"},
+            "payments",
+        ),
+        ("what's on my plate", "search_issues", {"assigned_to": "me"}, ""),
+        ("unassigned issues in payments", "search_issues", {"assigned_to": "nobody"}, "payments"),
+        ("what is assigned to ada@example.com?", "search_issues", {"assigned_to": "ada@example.com"}, ""),
+        ("fixed issues in payments", "search_issues", {"status": "resolved"}, "payments"),
+        ("muted issues", "search_issues", {"status": "archived"}, ""),
+        ("which issues affect the most customers?", "top_issues", {"by": "users"}, ""),
+        ("issues seen in shop@2.4.0", "search_issues", {"version": "shop@2.4.0"}, ""),
+        ("issues first seen in shop@2.4.0", "new_issues", {"version": "shop@2.4.0"}, ""),
+        ("issues seen in production", "search_issues", {"environment": "production"}, ""),
+        ("list every project", "list_projects", {}, ""),
+        ("what's going on in prod?", "top_issues", {"environment": "production"}, ""),
     ],
 )
 def test_sentry_answers_plain_questions(prompt: str, name: str, args: Mapping[str, Json], words: str) -> None:
     found = route(prompt, compile_tools(PROVIDER.tools, (PROVIDER.id, PROVIDER.title)), now=NOW)
     assert isinstance(found, Route)
     assert (found.tool, dict(found.args), found.words) == (name, dict(args), words)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "issues seen by ada@example.com",
+        "issues assigned to my team",
+        "what issues do I have?",
+        "his open issues",
+        "my errors",
+        "show every release",
+        "show issue details",
+        "errors by release",
+    ],
+)
+def test_sentry_is_not_asked_what_a_small_word_makes_another_question(prompt: str) -> None:
+    assert isinstance(route(prompt, compile_tools(PROVIDER.tools, (PROVIDER.id, PROVIDER.title)), now=NOW), Unsure)
 
 
 def test_every_question_of_the_catalogue_reaches_its_own_tool_or_none() -> None:
