@@ -1,4 +1,4 @@
-"""What the agent core asks of the rest of the product; `metaagent/wiring.py` answers."""
+"""What the agent core asks of the rest of the product; `metaagent/wiring/` answers."""
 
 from __future__ import annotations
 

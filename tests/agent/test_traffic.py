@@ -698,10 +698,11 @@ async def test_the_product_limits_calls_by_its_settings(url: str, monkeypatch: p
     from django.conf import settings
 
     from metaagent import wiring
+    from metaagent.wiring.bridge import Bridge
 
     monkeypatch.setattr(settings, "REDIS_URL", url)
     monkeypatch.setattr(settings, "PROVIDER_CALLS_PER_MINUTE", 3)
-    bridge = wiring.Bridge()
+    bridge = Bridge()
     try:
         traffic, mine = wiring.traffic(bridge), a_lane()
         for _ in range(3):

@@ -17,7 +17,8 @@ from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from metaagent.wiring import Bearers, Bridge, Remembered, Watch
+from metaagent.wiring.bridge import Bridge
+from metaagent.wiring.rights import Bearers, Remembered, Watch
 from tenants import services as tenants
 from tenants.models import Membership, Standing
 from tenants.oauth import services

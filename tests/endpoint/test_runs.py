@@ -19,7 +19,9 @@ from audit.models import AuditEvent
 from metaagent.agent.runs import Runs, State
 from metaagent.agent.types import Fact, Principal
 from metaagent.endpoint.resources import page
-from metaagent.wiring import Bridge, CacheShared, Journal, LocalShared
+from metaagent.wiring.bridge import Bridge
+from metaagent.wiring.journal import Journal
+from metaagent.wiring.stores import CacheShared, LocalShared
 from tenants import services as tenants
 from tests.endpoint.test_front import modern
 from tests.endpoint.test_tool import _initialize

@@ -26,7 +26,7 @@ PLANTED = [
     ("metaagent/agent/service.py", "import mcp", "Only the endpoint speaks MCP"),
     ("metaagent/agent/service.py", "import anthropic", "Only metaagent.llm speaks to a model"),
     ("metaagent/endpoint/calls.py", "import metaagent.llm.claude", "Layers"),
-    ("metaagent/wiring.py", "import vault.models", "inside stays inside"),
+    ("metaagent/wiring/__init__.py", "import vault.models", "inside stays inside"),
     ("metaagent/health.py", "import vault.sealing", "inside stays inside"),
 ]
 

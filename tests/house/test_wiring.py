@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from metaagent.wiring import Bridge, Watch
+from metaagent.wiring.bridge import Bridge
+from metaagent.wiring.rights import Watch
 from tenants import standing
 
 

@@ -18,7 +18,8 @@ from django.test.utils import CaptureQueriesContext
 
 from metaagent.agent.failures import BudgetExceeded
 from metaagent.agent.types import Amount, Principal
-from metaagent.wiring import Bridge, DayLedger
+from metaagent.wiring.bridge import Bridge
+from metaagent.wiring.ledger import DayLedger
 from tenants import budgets, services
 from tenants.budgets import Exhausted, Use
 from tenants.models import DayUse, Tenant, User
