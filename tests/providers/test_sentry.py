@@ -262,6 +262,13 @@ async def test_a_search_is_put_in_sentrys_words_and_no_value_adds_terms(
     assert (params["sort"], params["statsPeriod"], params["limit"]) == ("date", "336h", 10)
 
 
+async def test_a_release_is_searched_by_its_whole_version_and_as_far_back_as_sentry_looks(api: FakeApi) -> None:
+    await call(api, "search_issues", version="2.4.0")
+    (params,) = api.params_of("/issues/")
+    assert params["query"] == "is:unresolved release:checkout@2.4.0"
+    assert params["statsPeriod"] == "2160h"
+
+
 async def test_a_numbered_project_is_a_filter_of_its_own(api: FakeApi) -> None:
     await call(api, "search_issues", project="7", environment="production")
     (params,) = api.params_of("/issues/")
@@ -437,7 +444,7 @@ async def test_what_is_in_a_release(api: FakeApi, version: str) -> None:
 
 async def test_a_version_two_packages_share_has_to_be_given_whole(api: FakeApi) -> None:
     api.answers = {**api.answers, ORG + "releases/": [release("a@1.0", 1, 0), release("b@1.0", 2, 0)]}
-    for tool in ("release_details", "release_health", "new_issues"):
+    for tool in ("release_details", "release_health", "new_issues", "search_issues"):
         with pytest.raises(BadArguments, match="Several releases go by that version"):
             await call(api, tool, version="1.0")
         with pytest.raises(NotFound, match="no release of that version"):
