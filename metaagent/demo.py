@@ -252,10 +252,10 @@ def _running(stage: Stage) -> Iterator[None]:
         _say("Preparing a database, keys, and a sandbox provider with made-up data …")
         processes.append(_start(stage, "sandbox", "manage.py", "sandbox", "--port", str(stage.sandbox_port)))
         _manage(stage, "migrate", "-v", "0")
-        _await(stage, f"{stage.sandbox}/_stats", processes[0], "sandbox")
-        _provision(stage)
         server = ["metaagent.asgi:application", "--port", str(stage.port), "--no-access-log", "--log-level", "warning"]
         processes.append(_start(stage, "product", "-m", "uvicorn", *server))
+        _await(stage, f"{stage.sandbox}/_stats", processes[0], "sandbox")
+        _provision(stage)
         _await(stage, f"{stage.url}/healthz", processes[1], "product")
         yield
     finally:

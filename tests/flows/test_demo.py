@@ -27,17 +27,19 @@ def demo(tmp_path: Path, port: int, sandbox_port: int) -> subprocess.CompletedPr
     )
 
 
-def test_the_demo_walks_the_main_job_twice_in_a_row(tmp_path: Path) -> None:
+def test_the_demo_walks_the_main_job_and_leaves_nothing_running(tmp_path: Path) -> None:
     port, sandbox_port = free_port(), free_port()
-    for _ in range(2):
-        done = demo(tmp_path, port, sandbox_port)
-        assert done.returncode == 0, done.stdout + done.stderr
-        for expected in ("use_sentry", "needs_auth", "checkout-api@2.14.0", "telemetry id run_", "tool.call.done"):
-            assert expected in done.stdout
-        assert "Every step held" in done.stdout
+    done = demo(tmp_path, port, sandbox_port)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for expected in ("use_sentry", "needs_auth", "checkout-api@2.14.0", "telemetry id run_", "tool.call.done"):
+        assert expected in done.stdout
+    assert "Every step held" in done.stdout
     for log in (tmp_path / "demo").glob("*.log"):
         assert "Traceback" not in log.read_text()
         assert "mak_" not in log.read_text()
+    for freed in (port, sandbox_port):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", freed)) != 0
 
 
 def test_a_taken_port_is_one_sentence_and_changes_nothing(tmp_path: Path) -> None:
