@@ -470,7 +470,13 @@ def _any_turn(purse: Purse, model: str, prompt_tokens: int, max_tokens: int, **_
 
 
 MUTANTS: Final[Mapping[str, tuple[Rule, str, Any, str, Any]]] = {
-    "nothing needs an approval": (changes_only_what_was_approved, "write", gate, "needs_approval", lambda *_, **__: False),
+    "nothing needs an approval": (
+        changes_only_what_was_approved,
+        "write",
+        gate,
+        "needs_approval",
+        lambda *_, **__: False,
+    ),
     "an approved call is made twice": (changes_only_what_was_approved, "write", Toolbox, "call", _twice),
     "addresses are not seen": (gives_no_address_to_a_tool, "address", gate, "_addresses", lambda *_: iter(())),
     "any account will do": (acts_as_my_account_alone, "", gate, "choose", lambda given, **_: given.connections[-1]),
