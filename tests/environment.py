@@ -69,6 +69,7 @@ def _begin() -> None:
         "ASKS_PER_MINUTE": "6000",
         "ASKS_PER_MINUTE_TENANT": "6000",
         "CONNECT_WAIT_S": "5",
+        "RESULT_CACHE_S": "0",  # tests/flows/test_result_cache.py switches it on
         "LOGIN_FAILURES_PER_HOUR": "1000",
         "CLIENT_REGISTRATIONS_PER_HOUR": "100000",
         "CLIENT_REGISTRATIONS_PER_MINUTE": "100000",

@@ -270,6 +270,7 @@ def _admissions(tenant_id: UUID, user_id: UUID) -> tuple[dict[str, Admission], l
     admissions: dict[str, Admission] = {}
     sealed: list[access.SealedAccess] = []
     rows = list(providers.installations(tenant_id))
+    membership = tenants.membership(tenant_id, user_id)
     connections = vault.usable_by(tenant_id, user_id)
     asking = any(row.consent != ConsentPolicy.NEVER for row in rows)
     given = vault.consents_of(tenant_id, user_id, now=datetime.now(UTC)) if asking else []
@@ -290,6 +291,7 @@ def _admissions(tenant_id: UUID, user_id: UUID) -> tuple[dict[str, Admission], l
             ConsentPolicy(row.consent),
             consents,
             row.connect_url,
+            membership.pk if membership else None,
         )
     return admissions, sealed
 
