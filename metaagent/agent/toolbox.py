@@ -50,11 +50,17 @@ _NAME = re.compile(r"[\w.-]{1,80}")
 
 @dataclass(slots=True)
 class Used:
-    """What the calls of an ask came to so far."""
+    """What a call came to, or all calls of an ask so far."""
 
     requests: int = 0
     bytes_in: int = 0
     cache_hits: int = 0
+
+    def add(self, other: Used) -> None:
+        """Count what another call came to."""
+        self.requests += other.requests
+        self.bytes_in += other.bytes_in
+        self.cache_hits += other.cache_hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,24 +145,23 @@ class Toolbox:
         return await asyncio.shield(self.write.result)
 
     async def _recorded(self, tool: ToolSpec, args: Mapping[str, Json], fact: Fact, intent: Intent) -> Result:
-        began = time.perf_counter()
-        before = self.used.requests, self.used.bytes_in, self.used.cache_hits
+        began, used = time.perf_counter(), Used()
         try:
             with self.ports.telemetry.tool(tool.name, tool.effect) as span:
                 if tool.effect is Effect.READ:
-                    result = await self._read(tool, args)
+                    result = await self._read(tool, args, used)
                 else:
                     async with asyncio.timeout(self.write_s):
-                        result = await self._write(tool, args)
-                if self.used.cache_hits > before[2]:
+                        result = await self._write(tool, args, used)
+                if used.cache_hits:
                     span.cached()
         except BaseException as error:
             # Cancellation too: whatever ended the call, its intent gets an outcome.
-            await self._outcome(fact, "tool.failed", intent, began, before, code=_code(error))
+            await self._outcome(fact, "tool.failed", intent, began, used, code=_code(error))
             if isinstance(error, ToolError):
                 raise self._failure(tool, error) from None
             raise
-        await self._outcome(fact, "tool.done", intent, began, before, bytes_out=len(result.text))
+        await self._outcome(fact, "tool.done", intent, began, used, bytes_out=len(result.text))
         return result
 
     async def _hold_to_consent(self, tool: ToolSpec, author: Author) -> None:
@@ -180,24 +185,24 @@ class Toolbox:
             if fresh:
                 raise asked
 
-    async def _read(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+    async def _read(self, tool: ToolSpec, args: Mapping[str, Json], used: Used) -> Result:
         """From this run, from the cache, or from the provider; who wants the same at the same time shares one call."""
         token = await self._token()
         kept = Kept.of(self.principal, self.admission, self.connection, token, tool, args)
         if (found := self._found.get(kept.key)) is None:
-            found, hit = await self.results.get(kept, tool.keep_s, lambda: self._invoke(token, tool, args))
+            found, hit = await self.results.get(kept, tool.keep_s, lambda: self._invoke(token, tool, args, used))
             self._found[kept.key] = found
-            self.used.cache_hits += hit
+            used.cache_hits += hit
         else:
-            self.used.cache_hits += 1
+            used.cache_hits += 1
         return found
 
-    async def _write(self, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+    async def _write(self, tool: ToolSpec, args: Mapping[str, Json], used: Used) -> Result:
         """To the provider. Whatever came of it, nothing read before it is given again."""
         token = await self._token()
         self._found.clear()
         try:
-            return await self._invoke(token, tool, args)
+            return await self._invoke(token, tool, args, used)
         finally:
             self._found.clear()
             await self.results.changed(self.connection)
@@ -212,19 +217,19 @@ class Toolbox:
         provider = self.admission.provider
         return NeedsAuth(provider.id, reason, gate.scopes_for(self.admission, self.connection), provider.title)
 
-    async def _invoke(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+    async def _invoke(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json], used: Used) -> Result:
         """One refusal of the token is answered with a new one. Raises: ToolError, Failure."""
         try:
-            return await self._within_limits(token, tool, args)
+            return await self._within_limits(token, tool, args, used)
         except TokenRejected:
             token = await self._token(rejected=token)
             try:
-                return await self._within_limits(token, tool, args)
+                return await self._within_limits(token, tool, args, used)
             except TokenRejected:
                 await self.ports.tokens.give_up(self.connection.id, token)
                 raise self._needs_auth("revoked") from None
 
-    async def _within_limits(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json]) -> Result:
+    async def _within_limits(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json], used: Used) -> Result:
         provider = self.admission.provider
         lane = Lane(self.principal.tenant_id, self.admission.installation_id, self.connection.id, provider.id)
         api = self.ports.dial(provider, token)
@@ -236,8 +241,8 @@ class Toolbox:
             failed = error
             raise
         finally:
-            self.used.requests += api.calls
-            self.used.bytes_in += api.bytes_in
+            used.requests += api.calls
+            used.bytes_in += api.bytes_in
             await self.ports.traffic.leave(granted, failed)
 
     async def _outcome(
@@ -246,14 +251,15 @@ class Toolbox:
         kind: Literal["tool.done", "tool.failed"],
         intent: Intent,
         began: float,
-        before: tuple[int, int, int],
+        used: Used,
         **detail: str | int,
     ) -> None:
+        self.used.add(used)
         stated = {
             "ms": round((time.perf_counter() - began) * 1_000),
-            "requests": self.used.requests - before[0],
-            "bytes_in": self.used.bytes_in - before[1],
-            **({"cached": True} if self.used.cache_hits > before[2] else {}),
+            "requests": used.requests,
+            "bytes_in": used.bytes_in,
+            **({"cached": True} if used.cache_hits else {}),
             **detail,
         }
         outcome = Fact(

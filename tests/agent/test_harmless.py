@@ -23,7 +23,7 @@ from metaagent.agent.model import Role
 from metaagent.agent.ports import Ports
 from metaagent.agent.service import Agent, Limits
 from metaagent.agent.telemetry import Telemetry
-from metaagent.agent.toolbox import Toolbox
+from metaagent.agent.toolbox import Toolbox, Used
 from metaagent.agent.traffic import LocalTraffic, Traffic, TrafficLimits
 from metaagent.agent.types import Amount, Answer, Ask, Fact, Mode
 from metaagent.agent.work import Manner
@@ -459,7 +459,7 @@ def _kept_for_all(*given: Any) -> cache.Kept:
 
 async def _twice(box: Toolbox, tool: ToolSpec, args: Mapping[str, Json], author: gate.Author) -> Result:
     result = await _CALL(box, tool, args, author)
-    return await box._write(tool, args) if author is gate.Author.PERSON else result
+    return await box._write(tool, args, Used()) if author is gate.Author.PERSON else result
 
 
 _CALL: Final = Toolbox.call

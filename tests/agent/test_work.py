@@ -123,6 +123,16 @@ async def test_steps_that_need_nothing_of_one_another_run_at_the_same_time() -> 
     assert most == 3
 
 
+async def test_each_of_several_calls_at_a_time_is_on_record_with_what_it_came_to_itself() -> None:
+    steps = [("a", "search_issues", {}), ("b", "get_channels", {}), ("c", "issue_comments", {"issue": "1001"})]
+    office = Office(plan(*steps), plan(*steps[:2]))
+    await office.ask("what is going on everywhere?")
+    await office.ask("what goes on everywhere but there?")
+    outcomes = [fact for fact in office.log.facts if fact.kind == "tool.done"]
+    assert [fact.detail["requests"] for fact in outcomes] == [1, 1, 1, 0, 0]
+    assert ["cached" in fact.detail for fact in outcomes] == [False] * 3 + [True] * 2
+
+
 async def test_a_step_that_failed_is_planned_once_more_with_the_reason() -> None:
     wrong, right = plan(("a", "issue_comments", {"number": "1001"})), plan(("a", "issue_comments", {"issue": "1001"}))
     office = Office(wrong, right)
