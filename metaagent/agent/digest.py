@@ -121,7 +121,7 @@ def _part(block: _Block, room: int, *, enough: bool) -> tuple[str, int]:
 
 
 def _missing(pieces: Sequence[str], kept: int) -> int:
-    said = _REMAINDER.fullmatch(pieces[-1])
+    said = _REMAINDER.fullmatch(pieces[-1]) if pieces else None  # a table may have a header alone
     return len(pieces) - kept + (int(said[1].replace(",", "") or 0) - 1 if said else 0)
 
 

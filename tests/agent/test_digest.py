@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import pytest
 import quicktok
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metaagent.agent.digest import (
@@ -125,6 +125,7 @@ def test_a_bounded_text_fits_its_tokens_and_holds_no_half_word(text: str, most: 
 
 @settings(max_examples=40, deadline=None)
 @given(_any_text(), st.integers(1, 200))
+@example("\n| a | b |\n|---|---|\n", 11)
 def test_cutting_what_is_safe_leaves_it_safe(text: str, most: int) -> None:
     hosts = own_hosts("https://sentry.io")
     clean = safe(text.replace(" ", " https://sentry.io/x [a](https://sentry.io/y) ", 2), hosts)
