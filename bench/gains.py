@@ -331,7 +331,6 @@ def staged(stack: ExitStack, model: Mapping[str, str]) -> Stage:
         "BENCH_PROVIDERS": "sentry wide",
         "BENCH_PEOPLE": "1",
         "BENCH_TOKEN": bearer,
-        "RESULT_CACHE_S": "0",
         **model,
     }
     accounts = product.accounts(settings)

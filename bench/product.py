@@ -48,7 +48,7 @@ def database() -> Iterator[str]:
 def environment(
     folder: Path, port: int, provider_port: int, database: str, samples: Path | None = None
 ) -> dict[str, str]:
-    """Settings for one run; nothing is turned off but the limits no closed loop could stay within."""
+    """Settings for one run: no limits that no closed loop could stay within, and each call goes to the provider."""
     sampling = {"BENCH_SAMPLES": str(samples.absolute())} if samples else {}
     return sampling | {
         "DJANGO_SETTINGS_MODULE": "metaagent.settings",
@@ -61,6 +61,7 @@ def environment(
         "ASKS_PER_MINUTE": "10000000",
         "ASKS_PER_MINUTE_TENANT": "10000000",
         "PROVIDER_CALLS_PER_MINUTE": "10000000",
+        "RESULT_CACHE_S": "0",
         "PROVIDER_CALLS_PER_MINUTE_TENANT": "10000000",
         "LOG_LEVEL": "WARNING",
         "DATABASE_URL": database,
