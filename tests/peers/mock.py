@@ -188,6 +188,7 @@ def _renewed(ask: Ask, mock: Mock) -> None:
 
 def _revoked(ask: Ask, mock: Mock, revoke: Revoke) -> None:
     """After `connection_revoke` the provider itself refuses both tokens."""
+    ask(QUESTIONS[0])  # a token lives seconds here: one that has just died is renewed
     last = mock.seen()
     access, refresh = last["accessToken"], last["refreshToken"]
     hold(mock.lives(access) and mock.lives(refresh), "the tokens were dead before they were revoked")
