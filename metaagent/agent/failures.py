@@ -14,7 +14,7 @@ Each has a stable `code` and says in one sentence what to do. Foreign text never
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
 from metaagent.agent.types import Proposed, Question
@@ -109,18 +109,14 @@ class NeedsAuth(Invitation):
 
 
 @dataclass(eq=False)
-class NeedsConsent(Invitation):
-    """Connected, and a person has to allow this client what it is about to do."""
+class Asked(Invitation):
+    """A person has to answer a question first, on a page of ours: NeedsConsent, ApprovalRequired."""
 
-    code: ClassVar[str] = "needs_consent"
-    provider_id: str
-    effect: Effect
-    summary: str
-    """What would be done, in one line."""
-    title: str
-    once: bool
-    """Every ask needs a consent of its own."""
-    question: Question | None = None
+    verb: ClassVar[str]
+    """What saying yes is called."""
+    address: ClassVar[str]
+    """The name of the page's address on the wire."""
+    question: Question | None = field(default=None, kw_only=True)
 
     @property
     def url(self) -> str:
@@ -131,6 +127,35 @@ class NeedsConsent(Invitation):
     def declined(self) -> bool:
         """Whether they have answered no."""
         return self.question is not None and self.question.declined
+
+    @property
+    def message(self) -> str:
+        """Says what to open, and that the same call then works; or that the answer was no."""
+        if self.declined:
+            return (
+                f"{self.lead} The user has just declined. Go on without; they can still {self.verb} it at {self.url}."
+            )
+        return f"{self.lead} Ask the user to open {self.url} and {self.verb} it, and then repeat this call unchanged."
+
+    def payload(self) -> dict[str, Json]:
+        """With the address."""
+        return {**super().payload(), self.address: self.url}
+
+
+@dataclass(eq=False)
+class NeedsConsent(Asked):
+    """Connected, and a person has to allow this client what it is about to do."""
+
+    code: ClassVar[str] = "needs_consent"
+    verb: ClassVar[str] = "allow"
+    address: ClassVar[str] = "consent_url"
+    provider_id: str
+    effect: Effect
+    summary: str
+    """What would be done, in one line."""
+    title: str
+    once: bool
+    """Every ask needs a consent of its own."""
 
     @property
     def lead(self) -> str:
@@ -143,56 +168,25 @@ class NeedsConsent(Invitation):
             case Effect.DESTRUCTIVE:
                 return f"Deleting something in {self.title} needs consent first."
 
-    @property
-    def message(self) -> str:
-        """Says what to open, and that the same call then works; or that the answer was no."""
-        if self.declined:
-            return f"{self.lead} The user has just declined. Go on without; they can still allow it at {self.url}."
-        return f"{self.lead} Ask the user to open {self.url} and allow it, and then repeat this call unchanged."
-
-    def payload(self) -> dict[str, Json]:
-        """With the address."""
-        return {**super().payload(), "consent_url": self.url}
-
 
 @dataclass(eq=False)
-class ApprovalRequired(Invitation):
+class ApprovalRequired(Asked):
     """One call that only the person can allow, once, on a page that shows exactly what will happen."""
 
     code: ClassVar[str] = "approval_required"
+    verb: ClassVar[str] = "approve"
+    address: ClassVar[str] = "approve_url"
     provider_id: str
     tool: str
     summary: str
     """What would be done, in one line."""
     title: str
     call: Proposed
-    question: Question | None = None
-
-    @property
-    def url(self) -> str:
-        """The page that asks."""
-        return self.question.url if self.question else ""
-
-    @property
-    def declined(self) -> bool:
-        """Whether they have answered no."""
-        return self.question is not None and self.question.declined
 
     @property
     def lead(self) -> str:
         """Names the tool."""
         return f"{self.title}: {self.tool} needs the user's approval first."
-
-    @property
-    def message(self) -> str:
-        """Says what to open, and that the same call then works; or that the answer was no."""
-        if self.declined:
-            return f"{self.lead} The user has just declined. Go on without; they can still approve it at {self.url}."
-        return f"{self.lead} Ask the user to open {self.url} and approve it, and then repeat this call unchanged."
-
-    def payload(self) -> dict[str, Json]:
-        """With the address."""
-        return {**super().payload(), "approve_url": self.url}
 
 
 @dataclass(eq=False)

@@ -322,9 +322,7 @@ class Work:
         parts = [(each.tool.name, _reading(each, room)) for each in self.found]
         message = FromUser((Said(prompts.results(prompt, parts, title=self._provider.title)),))
         turn = await self._turn(Role.WRITE, prompts.WRITE, [message], (), self.ask.max_tokens)
-        if turn.ended is Ended.REFUSED or not turn.text.strip():
-            raise ModelGone(Why.NONSENSE)
-        return turn.text
+        return _words(turn)
 
     # --- turn by turn
 
@@ -339,9 +337,7 @@ class Work:
                 break
             outcomes = await asyncio.gather(*(self._one(use) for use in turn.uses))
             messages += [turn.message, FromUser(tuple(outcomes))]
-        if turn.ended is Ended.REFUSED or not turn.text.strip():
-            raise ModelGone(Why.NONSENSE)
-        return await self.shown(written=turn.text)
+        return await self.shown(written=_words(turn))
 
     async def _one(self, use: ToolUse) -> ToolOutcome:
         """One call of the model's. Raises: Failure that only a person can mend, BudgetExceeded."""
@@ -388,9 +384,9 @@ class Work:
             return await self.shown(lead=f"{why}. {sure}", degraded=True)
         if failed := next((each for each in ran if isinstance(each, Failure)), None):
             raise failed
-        near = [self._provider.by_name[name] for name in rank(_catalog(tuple(readable)), prompt, 3)]
         if missed:
             return self._asked_back(missed, degraded=True)
+        near = [self._provider.by_name[name] for name in rank(_catalog(tuple(readable)), prompt, 3)]
         text = digest.abilities(self._provider.title, self._provider.about, readable, near, why=why)
         return self._said(text, degraded=True)
 
@@ -582,6 +578,13 @@ def _reading(found: Found, room: int) -> str:
     return (
         digest.bounded(found.result.text, room) if found.result.text else digest.reading(found.result.data, room=room)
     )
+
+
+def _words(turn: Turn) -> str:
+    """What a model's turn says. Raises: ModelGone for one that says nothing."""
+    if turn.ended is Ended.REFUSED or not turn.text.strip():
+        raise ModelGone(Why.NONSENSE)
+    return turn.text
 
 
 def _reason(failure: Failure | None) -> str:

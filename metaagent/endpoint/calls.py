@@ -17,14 +17,7 @@ from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp.shared.exceptions import MCPError
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
-from metaagent.agent.failures import (
-    ApprovalRequired,
-    CapabilityMiss,
-    ExportHidden,
-    Failure,
-    Invitation,
-    NeedsConsent,
-)
+from metaagent.agent.failures import Asked, CapabilityMiss, ExportHidden, Failure, Invitation
 from metaagent.agent.ports import Progress, silent
 from metaagent.agent.service import Agent
 from metaagent.agent.types import Export, Principal
@@ -188,7 +181,7 @@ def _invite(provider: str, invitation: Invitation, asked: Sequence[str], form: F
         "asked": [*asked, invitation.code],
     }
     match invitation:
-        case NeedsConsent(question=question) | ApprovalRequired(question=question) if question:
+        case Asked(question=question) if question:
             state["question"] = str(question.id)
         case CapabilityMiss(missing_scopes=scopes):
             state["scopes"] = list(scopes)

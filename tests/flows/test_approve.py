@@ -268,7 +268,7 @@ class Proposing:
         if self.approved:
             return Answer("Done.", "run_2", "approved")
         call = Proposed(uuid4(), "comment_on_issue", ARGS)
-        raise ApprovalRequired("sentry", call.tool, "Add a comment.", "Sentry", call, self.question)
+        raise ApprovalRequired("sentry", call.tool, "Add a comment.", "Sentry", call, question=self.question)
 
     async def answered(self, _: Principal, question_id: UUID) -> bool:
         self.polled.append(question_id)
