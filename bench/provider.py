@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,7 +16,7 @@ import httpx2
 
 from metaagent.visitor import Visitor
 from providers.errors import BadArguments, NotFound
-from providers.spec import Json, Reply
+from providers.spec import Json, Reply, Request
 
 EMAIL = "ada@example.com"
 _BACK = "http://127.0.0.1:9/back"
@@ -65,6 +65,15 @@ class Direct:
     waves: list[list[str]] = field(default_factory=list)
     """The addresses asked for, those that were under way at the same time together."""
     _under_way: int = 0
+
+    @property
+    def session(self) -> MutableMapping[str, Json]:
+        """See `providers.spec.Api.session`. Nothing is kept."""
+        return {}
+
+    async def request(self, request: Request) -> Reply:
+        """See `providers.spec.Api.request`. No tool measured here sends one."""
+        raise NotImplementedError(request.path)
 
     async def get(self, path: str, params: Mapping[str, Json] | None = None) -> Reply:
         """See `providers.spec.Api.get`. Raises: NotFound, BadArguments."""

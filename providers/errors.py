@@ -34,6 +34,14 @@ class TokenRejected(ToolError):
 class Forbidden(ToolError):
     """403: the account or its scopes do not allow this."""
 
+    scopes: tuple[str, ...] = ()
+    """The scopes that would, where the provider names them (RFC 6750 section 3.1, `insufficient_scope`)."""
+
+
+@dataclass(eq=False)
+class Questioned(ToolError):
+    """The provider asks the person something before it goes on. Nobody here answers in their place."""
+
 
 @dataclass(eq=False)
 class TooManyRequests(ToolError):

@@ -19,6 +19,10 @@ class Installation(models.Model):
         """Where the ProviderSpec comes from."""
 
         CATALOGUE = "catalogue"
+        MCP = "mcp"
+        """A remote MCP server."""
+        OPENAPI = "openapi"
+        """A document."""
 
     class ExposureChoice(models.TextChoices):
         """What clients see before connecting."""
@@ -45,6 +49,14 @@ class Installation(models.Model):
     enabled = models.BooleanField(default=True)
     client_id = models.CharField(max_length=300, blank=True)
     api_base = models.CharField(max_length=300, blank=True)
+    url = models.CharField(max_length=500, blank=True)
+    """The MCP server's address, or where the document was read; empty: from the catalogue, or from a file."""
+    facts = models.JSONField(default=dict, blank=True)
+    """What the source says of the provider (`providers.sources.spec`); empty for the catalogue, whose files say it."""
+    manifest = models.ForeignKey("Manifest", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    """The pinned tools, as an administrator accepted them; None for the catalogue, and until there are any."""
+    limits = models.JSONField(default=dict, blank=True)
+    """What differs from the deployment's limits, by the name of the setting in lower case."""
     overrides = models.JSONField(default=dict)
     """What differs from the source's OAuthSpec, by field name: authorize_url, token_url, scopes, …"""
     created_at = models.DateTimeField(auto_now_add=True)
@@ -56,3 +68,40 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.slug} in {self.tenant_id}"
+
+
+class Manifest(models.Model):
+    """The tools of an installation as its source listed them at one time (`providers.manifest`)."""
+
+    class State(models.TextChoices):
+        """One is accepted and serves, at most one waits, the others are kept for the record."""
+
+        PENDING = "pending"
+        ACCEPTED = "accepted"
+        REFUSED = "refused"
+        REPLACED = "replaced"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    installation = models.ForeignKey(Installation, on_delete=models.CASCADE, related_name="manifests")
+    digest = models.CharField(max_length=64)
+    text = models.TextField()
+    """Canonical JSON of the entries."""
+    choices = models.JSONField(default=dict)
+    """What an administrator has decided about them (`providers.manifest.Choices`)."""
+    state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
+    listed_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.UUIDField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["installation"], condition=models.Q(state="pending"), name="manifest_one_pending"
+            ),
+            models.UniqueConstraint(
+                fields=["installation"], condition=models.Q(state="accepted"), name="manifest_one_accepted"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"manifest {self.digest[:12]} of {self.installation_id} ({self.state})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -10,7 +11,8 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from providers import catalogue
+from providers import catalogue, sources
+from providers.manifest import Choices, Manifest
 from providers.models import Installation
 from providers.spec import ProviderSpec
 
@@ -30,7 +32,30 @@ def spec_of(row: Installation) -> ProviderSpec:
 
     Raises: LookupError when the catalogue has no such file any more.
     """
-    return _spec(row.slug, row.api_base, tuple(sorted((k, _frozen(v)) for k, v in row.overrides.items())))
+    if row.source == Installation.Source.CATALOGUE:
+        return _spec(row.slug, row.api_base, tuple(sorted((k, _frozen(v)) for k, v in row.overrides.items())))
+    return _listed(row)
+
+
+_KEPT = 512
+_specs: OrderedDict[tuple[UUID, int, UUID | None], ProviderSpec] = OrderedDict()
+"""By installation, its version and its manifest: each is made once, for making one reads all of its tools."""
+
+
+def _listed(row: Installation) -> ProviderSpec:
+    """The provider of an MCP server or a document."""
+    key = row.pk, row.version, row.manifest_id
+    if (kept := _specs.get(key)) is not None:
+        return kept
+    pinned = row.manifest
+    manifest, choices = Manifest.read(pinned.text if pinned else "[]"), Choices.read(pinned.choices if pinned else {})
+    found = sources.spec(row.slug, row.source, row.facts, manifest, choices)
+    stated: dict[str, Any] = {name: _frozen(value) for name, value in row.overrides.items()}
+    found = replace(found, api_base=row.api_base or found.api_base, oauth=replace(found.oauth, **stated))
+    _specs[key] = found
+    if len(_specs) > _KEPT:
+        _specs.popitem(last=False)
+    return found
 
 
 _FOR_ITSELF = frozenset({"openid", "profile", "email", "offline_access"})
@@ -39,7 +64,9 @@ _FOR_ITSELF = frozenset({"openid", "profile", "email", "offline_access"})
 
 def unneeded_scopes(spec: ProviderSpec, scopes: Iterable[str]) -> tuple[str, ...]:
     """Those of `scopes` that no tool of this provider needs."""
-    needed = frozenset[str]().union(_FOR_ITSELF, spec.oauth.unlisted_scopes, *(tool.scopes for tool in spec.tools))
+    needed = frozenset[str]().union(
+        _FOR_ITSELF, spec.oauth.unlisted_scopes, *(tool.scopes.union(*tool.or_scopes) for tool in spec.tools)
+    )
     return tuple(sorted(set(scopes) - needed))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from metaagent.values import value
+from providers.errors import ToolError
 
 Json: TypeAlias = Any
 """A decoded JSON value. Foreign documents have no better type until a tool has picked from them."""
@@ -41,11 +42,38 @@ class ConsentPolicy(StrEnum):
     """Every ask, each time."""
 
 
+class Access(StrEnum):
+    """How an account is connected."""
+
+    OAUTH = "oauth"
+    """On the provider's own pages."""
+    KEY = "key"
+    """With a key or token that the person enters on the connect page."""
+    NONE = "none"
+    """Nobody has to: the provider asks for nothing, and one shared connection serves the whole tenant."""
+
+
 class Exposure(StrEnum):
     """What a client sees of a provider before it is connected: `soft` shows the tool, `strict` hides it."""
 
     SOFT = "soft"
     STRICT = "strict"
+
+
+@value
+class Request:
+    """One request to a provider's API, as it is sent."""
+
+    method: str
+    path: str
+    """As in `Api.get`."""
+    query: str = ""
+    """Percent-encoded, without the question mark."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Besides the client's own; none of them can replace `Authorization`."""
+    body: bytes | None = None
+    repeat: bool = False
+    """It changes nothing: it may be sent again when nothing came of it."""
 
 
 @value
@@ -57,7 +85,7 @@ class Reply:
     """Lower-case names."""
     body: bytes
     data: Json
-    """The decoded JSON body, or None when the answer had none."""
+    """The decoded JSON body, or None when the answer had none or was of another kind."""
 
     @property
     def next_cursor(self) -> str | None:
@@ -87,6 +115,13 @@ class Api(Protocol):
 
     async def send(self, method: str, path: str, body: Json = None) -> Reply:
         """Send `body` as JSON. Never repeated by the client. Raises: `providers.errors.ToolError`."""
+
+    async def request(self, request: Request) -> Reply:
+        """Send a request that is written already. Raises: `providers.errors.ToolError`."""
+
+    @property
+    def session(self) -> MutableMapping[str, Json]:
+        """What the calls of this connection keep for one another, in this process, until its token is another one."""
 
 
 @value
@@ -136,6 +171,8 @@ class ToolSpec:
     producers: Mapping[str, Producer] = field(default_factory=dict)
     scopes: frozenset[str] = frozenset()
     """The least scopes that let it work; all of them are needed."""
+    or_scopes: tuple[frozenset[str], ...] = ()
+    """Other sets of scopes, wider ones, each of which does as well."""
     effect: Effect = Effect.READ
     gives: str = ""
     """The shape of `Result.data`, for whoever refers into it: `[{id, title, project.slug}]`. Empty: not known."""
@@ -143,10 +180,22 @@ class ToolSpec:
     """How long what a read found may be given again, in seconds; 0: it is always read anew."""
     asks: tuple[str, ...] = ()
     """Questions this tool alone answers, as people put them; `{param}` stands for a value. The router learns them."""
+    whole: Json = None
+    """The JSON Schema of the arguments object, where `params` and `required` alone do not say it; local references
+    only. None: they do, and an unknown argument is an error."""
+    tags: tuple[str, ...] = ()
+    """What its source files it under."""
+
+    def missing(self, scopes: Collection[str]) -> frozenset[str]:
+        """What `scopes` lack for this tool; nothing when any of its sets is there whole."""
+        lacking = self.scopes.difference(scopes)
+        return frozenset() if any(each.issubset(scopes) for each in self.or_scopes) else lacking
 
     @property
     def schema(self) -> Json:
-        """The JSON Schema of the arguments object. Closed: an unknown argument is an error."""
+        """The JSON Schema of the arguments object."""
+        if self.whole is not None:
+            return self.whole
         return {
             "type": "object",
             "properties": {name: dict(schema) for name, schema in self.params.items()},
@@ -163,7 +212,9 @@ class OAuthSpec:
     token_url: str
     revoke_url: str | None = None
     issuer: str | None = None
-    """Compared with `iss` of the answer (RFC 9207) when given."""
+    """Compared with `iss` of the answer (RFC 9207) when given. In an ID token's, `{tid}` stands for that claim."""
+    iss_required: bool = False
+    """Its metadata says that every answer has `iss`: one without it is refused (RFC 9207 section 2.4)."""
     scopes: tuple[str, ...] = ()
     """What a plain connect asks for; the least that makes the read tools work."""
     scope_words: Mapping[str, str] = field(default_factory=dict)
@@ -184,10 +235,16 @@ class OAuthSpec:
     """Between scopes in a request; empty where the provider takes none (they are set on the application there)."""
     granted_separator: str = " "
     """Between scopes in an answer."""
+    granted_path: tuple[str, ...] = ("scope",)
+    """Where in the token object the granted scopes stand: a text, or a list of texts."""
+    scope_aliases: Mapping[str, str] = field(default_factory=dict)
+    """What a scope is called in an answer, to what it is called in a request."""
     unlisted_scopes: frozenset[str] = frozenset()
     """Scopes that are granted without being named in the answer, such as `offline_access`."""
 
     # --- The token endpoint
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request to the authorization server and to `identify_url`, such as a version."""
     token_body: Literal["form", "json"] = "form"  # noqa: S105 - an encoding
     token_path: tuple[str, ...] = ()
     """Where in the answer the token object stands, such as ("authed_user",)."""
@@ -207,12 +264,19 @@ class OAuthSpec:
     """After which time a person has to connect again, however often it was refreshed."""
     grant_idle_s: int | None = None
     """How long a grant lives without a refresh."""
+    api_base_path: tuple[str, ...] = ()
+    """Where in the token answer the address of this very account's API stands, such as ("instance_url",)."""
+    api_base_hosts: tuple[str, ...] = ()
+    """What the host of such an address is, or ends with after a dot; any other is refused."""
 
     # --- Whose account it is
-    identity: Literal["who_am_i", "id_token", "answer"] = "who_am_i"
-    """Where it is learnt: from `identify_url`, from the ID token, or from the token answer itself."""
+    identity: Literal["who_am_i", "id_token", "answer", "owner"] = "who_am_i"
+    """Where it is learnt: from `identify_url`, from the ID token, from the token answer itself, or nowhere: then each
+    person has one account there, called after them."""
     identify_url: str | None = None
     """A "who am I" address that answers JSON for the new access token."""
+    identify_body: Json = None
+    """What is sent to it by POST, as JSON (GraphQL); None: it is a GET."""
     subject_fields: tuple[str, ...] = ("sub", "id")
     """Where the identity that never changes stands, as dotted paths; the first present wins. `a+b` joins two."""
     label_fields: tuple[str, ...] = ("email", "preferred_username", "username", "name", "login")
@@ -226,6 +290,17 @@ class OAuthSpec:
     """Which tokens are presented, in this order."""
     one_grant: bool = False
     """All tokens of one person and client are one grant: revoking an old one ends a new one too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySpec:
+    """How a key that a person has entered is sent."""
+
+    header: str = "Authorization"
+    prefix: str = "Bearer "
+    """Before the key, in the header."""
+    words: str = ""
+    """Where people find theirs: one sentence for the connect page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +317,22 @@ class ProviderSpec:
     """Origin of the pages people read; `api_base` when None."""
     about: str = ""
     """What people ask it about, a short phrase, for the one tool's description: "errors, releases and projects"."""
+    access: Access = Access.OAUTH
+    key: KeySpec = field(default_factory=KeySpec)
+    """How a key is sent, where `access` is `key`."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every call of its API, such as a version."""
+    refusal_of: Callable[[Reply], ToolError | None] | None = None
+    """What an answer means that says no in the provider's own way, such as a 200 with `ok: false`. None from it: what
+    its status says."""
+    mcp_url: str | None = None
+    """Where the provider's own MCP server is, if it has one."""
+    register_url: str | None = None
+    """Where an administrator registers an OAuth client there."""
+    register_steps: tuple[str, ...] = ()
+    """What to click and enter there, a sentence each; `{redirect_uri}` and `{scopes}` stand for those."""
+    unconfirmed: tuple[str, ...] = ()
+    """Facts of this file that no public document read for it confirms, a sentence each."""
 
     @cached_property
     def by_name(self) -> Mapping[str, ToolSpec]:

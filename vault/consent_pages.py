@@ -55,7 +55,7 @@ def sheet(row: Consent, *, now: datetime) -> Sheet:
     """The page of one question. Raises: LookupError when the provider is not in the catalogue any more."""
     spec, effect = providers.spec_of(row.connection.installation), Effect(row.effect)
     granted = frozenset(row.connection.scopes)
-    usable = [tool for tool in spec.tools if tool.effect is effect and tool.scopes <= granted]
+    usable = [tool for tool in spec.tools if tool.effect is effect and not tool.missing(granted)]
     sent = consents.shown(row) if row.once else None
     if row.once:
         usable = [tool for tool in usable if tool.name == row.tool]

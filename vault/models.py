@@ -71,6 +71,8 @@ class Connection(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.READY)
     reason = models.CharField(max_length=40, blank=True)
     scopes = models.JSONField(default=list)
+    api_base = models.CharField(max_length=300, blank=True)
+    """Where this account's API is, when the token answer said so; its tokens are bound to it."""
     is_default = models.BooleanField(default=False)
     grant = models.CharField(max_length=64, blank=True)
     """What the tokens were issued for and may be sent to (`vault.services.sealed.grant_of`), when they were issued."""

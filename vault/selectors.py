@@ -38,6 +38,7 @@ class UsableConnection:
     scopes: frozenset[str]
     is_default: bool
     shared: bool
+    api_base: str
     sealed: SealedAccess | None
 
 
@@ -65,6 +66,7 @@ def usable_by(tenant_id: UUID, user_id: UUID) -> list[UsableConnection]:
             scopes=frozenset(row.scopes),
             is_default=row.is_default,
             shared=row.owner_id is None,
+            api_base=row.api_base,
             sealed=_sealed(row, opened, clock=row.clock, logged=row.logged) if row.status == Status.READY else None,
         )
         for row in rows

@@ -73,7 +73,7 @@ def powerless(admission: Admission, connection: ConnectionRef) -> NeedsAuth | No
 
 def allowed(tool: ToolSpec, connection: ConnectionRef, admission: Admission) -> CapabilityMiss | None:
     """None when the connection's scopes allow the tool, else what is missing."""
-    missing = tool.scopes - connection.scopes
+    missing = tool.missing(connection.scopes)
     if not missing:
         return None
     return CapabilityMiss(admission.provider.id, tool.name, tuple(sorted(missing)), admission.provider.title)
@@ -156,7 +156,7 @@ def _texts(given: Json) -> Iterator[str]:
 
 def readable(tools: Iterable[ToolSpec], connection: ConnectionRef) -> list[ToolSpec]:
     """The read tools this connection can use now."""
-    return [tool for tool in tools if tool.effect is Effect.READ and tool.scopes <= connection.scopes]
+    return [tool for tool in tools if tool.effect is Effect.READ and not tool.missing(connection.scopes)]
 
 
 def scopes_for(

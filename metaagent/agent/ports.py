@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from uuid import UUID
 
 from metaagent.agent.model import Model, Spent
-from metaagent.agent.types import Admission, Amount, Fact, Intent, Principal, Proposed, Question
+from metaagent.agent.types import Admission, Amount, ConnectionRef, Fact, Intent, Principal, Proposed, Question
 from providers.spec import Api, Effect, Json, ProviderSpec
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class MeteredApi(Api, Protocol):
         """Bytes received."""
 
 
-Dial: TypeAlias = Callable[[ProviderSpec, AccessToken], MeteredApi]
+Dial: TypeAlias = Callable[[ProviderSpec, AccessToken, ConnectionRef], MeteredApi]
 """The provider's API with one account's token in it."""
 
 Stamp: TypeAlias = Callable[[], Awaitable[Hashable]]

@@ -27,6 +27,7 @@ from metaagent.agent.failures import (
     ExportHidden,
     Failure,
     NeedsAuth,
+    PolicyDenied,
     ProviderUnavailable,
     RateLimited,
 )
@@ -38,6 +39,7 @@ from providers.errors import (
     EgressDenied,
     Forbidden,
     NotFound,
+    Questioned,
     TokenRejected,
     ToolError,
     TooManyRequests,
@@ -232,7 +234,7 @@ class Toolbox:
     async def _within_limits(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json], used: Used) -> Result:
         provider = self.admission.provider
         lane = Lane(self.principal.tenant_id, self.admission.installation_id, self.connection.id, provider.id)
-        api = self.ports.dial(provider, token)
+        api = self.ports.dial(provider, token, self.connection)
         granted = await self.ports.traffic.enter(lane, provider.title)
         failed: BaseException | None = None
         try:
@@ -286,9 +288,11 @@ class Toolbox:
                 return RateLimited(wait, "provider")
             case NotFound() | BadArguments():
                 return AskInvalid(error.message)
-            case Forbidden():
-                missing = tuple(sorted(tool.scopes))
+            case Forbidden(scopes=named):
+                missing = named or tuple(sorted(tool.scopes))
                 return CapabilityMiss(provider.id, tool.name, missing, provider.title)
+            case Questioned():
+                return PolicyDenied(error.message)
             case EgressDenied():
                 return ProviderUnavailable(
                     provider.id, f"{provider.title}'s address is not one this server connects to."

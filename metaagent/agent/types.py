@@ -135,6 +135,8 @@ class ConnectionRef:
     is_default: bool
     shared: bool
     """Owned by the tenant as a whole."""
+    api_base: str = ""
+    """Where this account's API is, when not where its provider's is."""
 
 
 @dataclass(frozen=True, slots=True)

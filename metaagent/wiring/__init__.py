@@ -23,9 +23,7 @@ from metaagent.agent.ports import AccessToken, MeteredApi, Ports
 from metaagent.agent.service import Agent, Limits
 from metaagent.agent.telemetry import Telemetry
 from metaagent.agent.traffic import LocalTraffic, Traffic, TrafficLimits
-from metaagent.agent.types import (
-    Amount,
-)
+from metaagent.agent.types import Amount, ConnectionRef
 from metaagent.agent.work import Manner
 from metaagent.cache import server as redis_server
 from metaagent.endpoint import server
@@ -41,9 +39,9 @@ from metaagent.wiring.ledger import DayLedger
 from metaagent.wiring.people import ConnectLinks, VaultApprovals, VaultConsents
 from metaagent.wiring.rights import Bearers, Remembered, Standing, Watch
 from metaagent.wiring.stores import CacheShared, LocalShared
-from providers.client import ApiClient
+from providers.client import ApiClient, Sessions
 from providers.egress import Egress, EgressPolicy
-from providers.spec import ProviderSpec
+from providers.spec import Access, ProviderSpec
 from vault.services import once
 
 if TYPE_CHECKING:
@@ -130,9 +128,19 @@ def build() -> Runtime:
     model = _model(egress)
     ledger = DayLedger(bridge)
 
-    def dial(provider: ProviderSpec, token: AccessToken) -> MeteredApi:
+    sessions = Sessions()
+
+    def dial(provider: ProviderSpec, token: AccessToken, connection: ConnectionRef) -> MeteredApi:
+        api_base = connection.api_base or provider.api_base
         return ApiClient(
-            egress, api_base=provider.api_base, web_base=provider.web_base or provider.api_base, token=token
+            egress,
+            api_base=api_base,
+            web_base=provider.web_base or api_base,
+            token=None if provider.access is Access.NONE else token,
+            key=provider.key,
+            headers=provider.headers,
+            refusal_of=provider.refusal_of,
+            session=sessions.of((connection.id, token.version)),
         )
 
     ports = Ports(

@@ -306,4 +306,5 @@ def _ref(row: vault.UsableConnection) -> ConnectionRef:
         scopes=row.scopes,
         is_default=row.is_default,
         shared=row.shared,
+        api_base=row.api_base,
     )

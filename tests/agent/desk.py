@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -52,6 +52,7 @@ from providers.spec import (
     Producer,
     ProviderSpec,
     Reply,
+    Request,
     Result,
     ToolSpec,
 )
@@ -257,7 +258,7 @@ WIKI_SPEC: Final = ProviderSpec(
 
 
 @dataclass(frozen=True)
-class Request:
+class Received:
     """One that reached a provider."""
 
     account: Account
@@ -274,11 +275,11 @@ class Desk:
     """The providers' servers."""
 
     planted: Planted
-    requests: list[Request] = field(default_factory=list)
+    requests: list[Received] = field(default_factory=list)
 
     def answer(self, account: Account, tool: str, args: Mapping[str, Json]) -> Json:
         """What `tool` finds through `account`. Raises: ToolError, RuntimeError."""
-        self.requests.append(Request(account, tool, dict(args)))
+        self.requests.append(Received(account, tool, dict(args)))
         if tool in CHANGING:
             return {"ok": True, **_of(account)}
         if "broken" in self.planted and tool != "list_spaces" and len(self.requests) % 2:
@@ -342,6 +343,13 @@ class Dialled:
     @property
     def web_base(self) -> str:
         return self.provider.web_base or self.provider.api_base
+
+    @property
+    def session(self) -> MutableMapping[str, Json]:
+        return {}
+
+    async def request(self, request: Request) -> Reply:
+        raise NotImplementedError(request)
 
     async def get(self, path: str, params: Mapping[str, Json] | None = None) -> Reply:
         return self._reply(path, params)

@@ -87,7 +87,7 @@ class Office:
             shared=self.store,
             traffic=Traffic(LocalTraffic(traffic), traffic),
             telemetry=Telemetry(),
-            dial=lambda spec, token: Dialled(self.desk, token.account, spec),  # type: ignore[attr-defined]
+            dial=lambda spec, token, _connection: Dialled(self.desk, token.account, spec),  # type: ignore[attr-defined]
             stamp=self._stamp,
             price=lambda _model, _spent: 10,
             model=self.model if model else None,

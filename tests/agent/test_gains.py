@@ -135,7 +135,7 @@ class Person:
                 shared=Memory(),
                 traffic=Traffic(LocalTraffic(traffic), traffic),
                 telemetry=Telemetry(),
-                dial=lambda _spec, _token: api,
+                dial=lambda _spec, _token, _connection: api,
                 stamp=_stamp,
                 price=lambda _model, _spent: 10,
                 model=Knowing(self.model),

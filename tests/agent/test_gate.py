@@ -167,7 +167,11 @@ class Place:
 
     def toolbox(self) -> Toolbox:
         ports = replace(
-            Office().ports, admissions=self, tokens=self, audit=self, dial=lambda _provider, _token: cast("Any", self)
+            Office().ports,
+            admissions=self,
+            tokens=self,
+            audit=self,
+            dial=lambda _provider, _token, _connection: cast("Any", self),
         )
         return Toolbox(
             ports=ports,

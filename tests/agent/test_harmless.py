@@ -50,7 +50,7 @@ from tests.agent.desk import (
     Memory,
     Obeying,
     Planted,
-    Request,
+    Received,
     Rights,
 )
 from tests.agent.strangers import TEXTS, Text, links
@@ -162,7 +162,7 @@ class Played:
     outcomes: list[Answer | Failure] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     """Progress messages and full results, as I can read them."""
-    requests: list[Request] = field(default_factory=list)
+    requests: list[Received] = field(default_factory=list)
     heard: list[JsonObject] = field(default_factory=list)
     approved: list[Asked] = field(default_factory=list)
 
@@ -212,7 +212,7 @@ async def play(text: Text, place: str, scene: str, *, crowd: bool, approve: int 
             shared=Memory(),
             traffic=_traffic(),
             telemetry=Telemetry(),
-            dial=lambda spec, token: Dialled(desk, _account(token), spec),
+            dial=lambda spec, token, _connection: Dialled(desk, _account(token), spec),
             stamp=_stamp,
             price=lambda _name, _spent: 1,
             model=model,

@@ -118,7 +118,7 @@ async def test_steps_that_need_nothing_of_one_another_run_at_the_same_time() -> 
             inside -= 1
             return await super().get(path, params)
 
-    ports = replace(office.ports, dial=lambda spec, _: Slow(office.desk, WORK, spec))
+    ports = replace(office.ports, dial=lambda spec, _token, _connection: Slow(office.desk, WORK, spec))
     await Agent(ports, LIMITS).ask(ME, "desk", Ask("what is going on everywhere?"))
     assert most == 3
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
 from providers.errors import NotFound
-from providers.spec import Json, Reply
+from providers.spec import Json, Reply, Request
 
 
 @dataclass
@@ -20,6 +21,13 @@ class FakeApi:
     web_base: str = "https://sentry.io"
     asked: list[tuple[str, Mapping[str, Json]]] = field(default_factory=list)
     sent: list[tuple[str, str, Json]] = field(default_factory=list)
+
+    session: MutableMapping[str, Json] = field(default_factory=dict)
+
+    async def request(self, request: Request) -> Reply:
+        if request.repeat and request.method == "GET":
+            return await self.get(request.path, dict(parse_qsl(request.query)))
+        return await self.send(request.method, request.path, request.body)
 
     async def get(self, path: str, params: Mapping[str, Json] | None = None) -> Reply:
         self.asked.append((path, params or {}))

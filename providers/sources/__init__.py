@@ -1,0 +1,64 @@
+"""Sources: where a ProviderSpec comes from that is no file of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from providers.manifest import Choices, Entry, Manifest
+from providers.sources import mcp, openapi
+from providers.spec import Access, Invoke, Json, KeySpec, OAuthSpec, ProviderSpec, ToolSpec
+
+_INVOKES: Final[Mapping[str, Callable[[Entry, str], Invoke]]] = {"mcp": mcp.invoke, "openapi": openapi.invoke}
+"""By source: an entry and the provider's title to what calls it."""
+
+
+def spec(slug: str, source: str, facts: Mapping[str, Json], manifest: Manifest, choices: Choices) -> ProviderSpec:
+    """The provider that an installation's facts and its pinned manifest give.
+
+    `facts` has the fields of a ProviderSpec that are plain JSON, with `oauth` and `key` as objects of theirs.
+    """
+    title = facts.get("title") or slug
+    return ProviderSpec(
+        id=slug,
+        title=title,
+        about=facts.get("about", ""),
+        api_base=facts["api_base"],
+        web_base=facts.get("web_base"),
+        access=Access(facts.get("access", Access.OAUTH)),
+        key=KeySpec(**facts.get("key", {})),
+        headers=facts.get("headers", {}),
+        oauth=OAuthSpec(**{"authorize_url": "", "token_url": "", **_frozen(facts.get("oauth", {}))}),
+        tools=tuple(
+            _tool(entry, choices, _INVOKES[source](entry, title))
+            for entry in manifest.entries
+            if entry.name not in choices.left_out
+        ),
+    )
+
+
+def _tool(entry: Entry, choices: Choices, invoke: Invoke) -> ToolSpec:
+    stated = choices.scopes.get(entry.name)
+    return ToolSpec(
+        name=entry.name,
+        summary=entry.summary,
+        invoke=invoke,
+        params={name: each if isinstance(each, dict) else {} for name, each in _properties(entry.schema).items()},
+        required=frozenset(name for name in entry.schema.get("required", ()) if isinstance(name, str)),
+        whole=entry.schema,
+        scopes=frozenset(entry.scopes if stated is None else stated),
+        or_scopes=tuple(map(frozenset, entry.or_scopes)) if stated is None else (),
+        effect=choices.effect_of(entry),
+        tags=entry.tags,
+        gives=entry.gives,
+    )
+
+
+def _properties(schema: Json) -> Mapping[str, Json]:
+    found = schema.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
+def _frozen(oauth: Mapping[str, Json]) -> dict[str, Json]:
+    """As fields of an OAuthSpec are."""
+    return {name: tuple(each) if isinstance(each, list) else each for name, each in oauth.items()}
