@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
+from json import dumps
 from typing import TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from providers.errors import BadArguments, Unavailable
-from providers.spec import Api, Args, Invoke, Json, Page, Result
+from providers.spec import Api, Args, Invoke, Json, Page, Reply, Request, Result
 
 Row: TypeAlias = Mapping[str, Json]
 """One JSON object of a provider's answer."""
@@ -216,6 +217,20 @@ def clean(foreign: str, limit: int = 120) -> str:
     return cut(_BLOCK.sub("", line), limit)
 
 
+def passage(foreign: str, limit: int = 6_000) -> str:
+    """Foreign text of several lines, each of them harmless as by `clean`; at most `limit` characters, then "…"."""
+    lines: list[str] = []
+    left = limit
+    for line in map(partial(clean, limit=600), foreign[: 4 * limit].splitlines()):
+        if not line and not (lines and lines[-1]):
+            continue
+        left -= len(line) + 1
+        if left < 0:
+            return "\n".join([*lines, "…"])
+        lines.append(line)
+    return "\n".join([*lines, *(["…"] if len(foreign) > 4 * limit else [])]).strip()
+
+
 def cut(line: str, limit: int) -> str:
     """`line`, or its beginning up to the last whole word that fits, with "…"."""
     if len(line) <= limit:
@@ -225,9 +240,14 @@ def cut(line: str, limit: int) -> str:
     return f"{(words if words and len(rest) < limit // 2 else head).rstrip(' ,;:')}…"
 
 
+_ENDS_IN_Y = re.compile(r"[^aeiou]y$")
+
+
 def plural(number: float, one: str, many: str | None = None) -> str:
-    """A counted noun: "1 error", "1,204 errors"."""
-    return f"{number:,.0f} {one if round(number) == 1 else many or f'{one}s'}"
+    """A counted noun: "1 error", "1,204 errors", "2 repositories"."""
+    if round(number) == 1:
+        return f"{number:,.0f} {one}"
+    return f"{number:,.0f} {many or (f'{one[:-1]}ies' if _ENDS_IN_Y.search(one) else f'{one}s')}"
 
 
 def length(stretch: timedelta) -> str:
@@ -235,6 +255,14 @@ def length(stretch: timedelta) -> str:
     seconds = abs(stretch.total_seconds())
     [size, unit, _] = next(filter(lambda each: seconds < each[2], _LENGTHS))
     return plural(seconds // size, unit)
+
+
+_PERIODS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def span(period: str) -> timedelta:
+    """How long a period is that is written as 24h, 7d or 2w."""
+    return int(period[:-1]) * _PERIODS[period[-1]]
 
 
 def ago(then: datetime | None, now: datetime) -> str:
@@ -266,27 +294,102 @@ def bullets(lines: Sequence[str], *, total: int = 0, most: int = SHOWN) -> str:
 # --- builders --------------------------------------------------------------------------------------------------------
 
 
+async def asked(api: Api, address: str, body: Json) -> Reply:
+    """The answer to a read that its API wants as a POST of JSON: it may be sent again as a GET may."""
+    content = {"Content-Type": "application/json"}
+    return await api.request(Request("POST", address, headers=content, body=dumps(body).encode(), repeat=True))
+
+
+Next: TypeAlias = Callable[[Reply], Mapping[str, Json] | None]
+"""What the request for the page after this one has besides: parameters, or None at the end."""
+
+
+def by_cursor(reply: Reply) -> Mapping[str, Json] | None:
+    """Sentry's way: a cursor in the `Link` header."""
+    return None if (cursor := reply.next_cursor) is None else {"cursor": cursor}
+
+
+_NEXT = re.compile(r'<([^<>]*)>(?:\s*;[^,<>]*)?;\s*rel="?next"?')
+
+
+def by_link(reply: Reply) -> Mapping[str, Json] | None:
+    """The query of the next page in the `Link` header (RFC 8288): a page number or a cursor, as GitHub and GitLab."""
+    found = _NEXT.search(reply.headers.get("link", "")[:8_192])
+    return query_of(found[1]) if found else None
+
+
+def query_of(url: str) -> Mapping[str, Json] | None:
+    """The parameters in an address that an answer names for its next page, None without; it leads nowhere else."""
+    found = parse_qs(url.partition("?")[2].partition("#")[0])
+    return {name: values if values[1:] else values[0] for name, values in found.items()} or None
+
+
+def by_token(place: str, param: str, *, more: str = "") -> Next:
+    """What stands at the dotted `place` of the answer becomes `param`, until nothing does or `more` is not true."""
+
+    def after(reply: Reply) -> Mapping[str, Json] | None:
+        token = text_at(reply.data, *place.split("."))
+        return {param: token} if token and (not more or at(reply.data, *more.split(".")) is True) else None
+
+    return after
+
+
+def by_offset(param: str, rows: str, *, total: str = "total", last: str = "isLast") -> Next:
+    """`param` counts rows, and the answer repeats it; the end is where it says `last` or `total`, or has no `rows`."""
+
+    def after(reply: Reply) -> Mapping[str, Json] | None:
+        count = len(list_at(reply.data, *rows.split(".")))
+        ends, all_of_them = whole_at(reply.data, param) + count, number_at(reply.data, total)
+        over = at(reply.data, last) is True or not count or (all_of_them is not None and ends >= all_of_them)
+        return None if over else {param: ends}
+
+    return after
+
+
+async def followed(
+    provider: str,
+    ask: Callable[[Mapping[str, Json]], Awaitable[Reply]],
+    *,
+    rows: str = "",
+    needs: tuple[str, ...],
+    after: Next,
+    most: int,
+) -> list[Row]:
+    """The rows at the dotted place `rows` of at most `most` pages, each fetched by `ask` with what `after` gave it.
+
+    Raises: `Unavailable` when a page has no list of such rows.
+    """
+    found: list[Row] = []
+    more: Mapping[str, Json] = {}
+    for _ in range(most):
+        reply = await ask(more)
+        found += records(provider, at(reply.data, *rows.split(".")) if rows else reply.data, *needs)
+        if (following := after(reply)) is None:
+            break
+        more = following
+    return found
+
+
 async def pages(
     provider: str,
     api: Api,
     address: str,
     params: Mapping[str, Json] | None = None,
     *,
+    rows: str = "",
     needs: tuple[str, ...],
+    after: Next = by_cursor,
     most: int,
 ) -> list[Row]:
-    """The rows of a list over at most `most` pages of it, following the cursors of its `Link` headers.
-
-    Raises: `Unavailable` when the first page is not a list of such rows.
-    """
-    reply = await api.get(address, params)
-    rows = records(provider, reply.data, *needs)
-    for _ in range(most - 1):
-        if (cursor := reply.next_cursor) is None:
-            break
-        reply = await api.get(address, {**(params or {}), "cursor": cursor})
-        rows += records(provider, reply.data, *needs)
-    return rows
+    """The rows of a list over at most `most` pages of it; see `followed`."""
+    return await followed(
+        provider,
+        lambda more: api.get(address, {**(params or {}), **more}),
+        rows=rows,
+        needs=needs,
+        after=after,
+        most=most,
+    )
 
 
 def get(
@@ -320,21 +423,25 @@ def listing(
     say: Callable[[Row], str],
     source: Callable[[str, Row, Args], Page],
     fixed: Mapping[str, Json] | None = None,
+    rows: str = "",
+    after: Next = by_cursor,
     most: int = 5,
 ) -> Invoke:
     """A tool that fetches a list, all pages up to `most`; arguments as in `get`, and `fixed` always in the query.
 
-    `one` is what a row is called ("project"), `say` puts it into words, `source(web_base, row, args)` cites its page.
+    `one` is what a row is called ("project"), `say` puts it into words, `source(web_base, row, args)` cites its page;
+    `rows` and `after` as in `followed`.
     """
 
     async def invoke(api: Api, args: Args) -> Result:
         query = {**(fixed or {}), **_query(template, args)}
-        rows = await pages(provider, api, path(template, **args), query, needs=needs, most=most)
-        head = f"{plural(len(rows), one)}:\n" if rows else f"No {one} was found."
+        address = path(template, **args)
+        found = await pages(provider, api, address, query, rows=rows, needs=needs, after=after, most=most)
+        head = f"{plural(len(found), one)}:\n" if found else f"No {one} was found."
         return Result(
-            [picked(row, pick) for row in rows],
-            head + bullets([say(row) for row in rows]),
-            tuple(source(api.web_base, row, args) for row in rows[:SHOWN]),
+            [picked(row, pick) for row in found],
+            head + bullets([say(row) for row in found]),
+            tuple(source(api.web_base, row, args) for row in found[:SHOWN]),
         )
 
     return invoke

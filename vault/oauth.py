@@ -9,7 +9,9 @@ import hashlib
 import json
 import secrets
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,6 +27,7 @@ from django.conf import settings
 from providers.egress import EgressPolicy, GuardedTransport
 from providers.errors import ToolError, Unavailable
 from providers.spec import Json, OAuthSpec
+from tenants.models import User
 from vault.tokens import (
     ANSWER_BYTES,
     AnswerRefused,
@@ -103,12 +106,18 @@ def authorize_url(client: Client, *, scopes: Sequence[str], state: str, verifier
 
 
 def exchange_code(client: Client, *, code: str, verifier: str) -> TokenSet:
-    """Trade the code for tokens. Raises: AnswerRefused, ToolError."""
+    """Trade the code for tokens, with the address of the account's API where accounts have their own.
+
+    Raises: AnswerRefused, ToolError.
+    """
     given = {"grant_type": "authorization_code", "code": code, "redirect_uri": client.redirect_uri}
     if client.spec.pkce:
         given["code_verifier"] = verifier
     reply = _post(client, client.spec.token_url, {**given, **_resource(client)})
-    return read_token_answer(client.spec, reply)
+    tokens = read_token_answer(client.spec, reply)
+    if client.spec.api_base_path and tokens.api_base is None:
+        raise AnswerRefused("wrong_api_base")
+    return tokens
 
 
 def refresh(client: Client, *, refresh_token: str) -> TokenSet:
@@ -128,15 +137,20 @@ def granted(spec: OAuthSpec, tokens: TokenSet, asked: Sequence[str]) -> tuple[st
 # --- Whose account it is
 
 
-def identify(client: Client, tokens: TokenSet, *, nonce: str | None) -> Identity:
+def identify(client: Client, tokens: TokenSet, *, nonce: str | None, owner: Identity | None = None) -> Identity:
     """Whose account new tokens act as; `nonce` is the one sent with this round trip, if one was.
 
-    Raises: AnswerRefused with `identity_unknown`, ToolError.
+    `owner` is whose it is where nobody says (`owned`). Raises: AnswerRefused with `identity_unknown`, ToolError.
     """
     spec = client.spec
+    said: Mapping[str, Json]
     match spec.identity:
+        case "owner":
+            if owner is None:
+                raise AnswerRefused("identity_unknown")
+            return owner
         case "who_am_i":
-            said = _who_am_i(spec, tokens.access)
+            return who_am_i(spec, {"Authorization": f"Bearer {tokens.access}"})
         case "id_token":
             said = read_id_token(
                 tokens.answer.get("id_token"),
@@ -147,23 +161,37 @@ def identify(client: Client, tokens: TokenSet, *, nonce: str | None) -> Identity
             )
         case "answer":
             said = tokens.answer
-    subject = _subject(spec, said)
-    if subject is None:
-        raise AnswerRefused("identity_unknown")
-    return Identity(subject, _label(spec, said) or subject)
+    return _identity(spec, said)
 
 
-def _who_am_i(spec: OAuthSpec, access_token: str) -> Mapping[str, Json]:
+def owned(owner: User | None) -> Identity:
+    """The one account of a person, or of the tenant as a whole, at a provider that names none."""
+    return Identity(f"of:{owner.pk}", owner.email) if owner else Identity("of:tenant", "shared")
+
+
+def who_am_i(spec: OAuthSpec, proof: Mapping[str, str]) -> Identity:
+    """Whose account it is that the headers of `proof` open, as `identify_url` says.
+
+    Raises: AnswerRefused with `identity_unknown`, ToolError.
+    """
     if spec.identify_url is None:
         raise AnswerRefused("identity_unknown")
-    reply = _send("GET", spec.identify_url, {"Authorization": f"Bearer {access_token}"})
+    method = "GET" if spec.identify_body is None else "POST"
+    reply = _send(spec, method, spec.identify_url, proof, spec.identify_body, body="json")
     try:
         said = read_members(reply)
     except AnswerRefused:
         raise AnswerRefused("identity_unknown") from None
     if reply.status_code != HTTPStatus.OK or is_error(spec, said):
         raise AnswerRefused("identity_unknown")
-    return said
+    return _identity(spec, said)
+
+
+def _identity(spec: OAuthSpec, said: Json) -> Identity:
+    subject = _subject(spec, said)
+    if subject is None:
+        raise AnswerRefused("identity_unknown")
+    return Identity(subject, _label(spec, said) or subject)
 
 
 def _subject(spec: OAuthSpec, said: Json) -> str | None:
@@ -239,12 +267,12 @@ def _revoke(client: Client, *, token: str, hint: str) -> None:
             hints = {"token_type_hint": hint} if spec.token_body == "form" else {}  # noqa: S105 - an encoding
             reply = _post(client, url, {"token": token, **hints})
         case "token_only":
-            reply = _send("POST", url, {}, {"token": token})
+            reply = _send(spec, "POST", url, {}, {"token": token})
         case "bearer":
-            reply = _send("POST", url, {"Authorization": f"Bearer {token}"}, {})
+            reply = _send(spec, "POST", url, {"Authorization": f"Bearer {token}"}, {})
         case "json_basic":
             proof = {"Authorization": _basic(client.client_id, client.secret or "")}
-            reply = _send("DELETE", url, proof, {"access_token": token}, body="json")
+            reply = _send(spec, "DELETE", url, proof, {"access_token": token}, body="json")
     if not _is_dead(spec, reply, deleted=spec.revoke_style == "json_basic"):
         raise Unavailable("The provider did not confirm that the token was revoked.")
 
@@ -266,6 +294,18 @@ def _is_dead(spec: OAuthSpec, reply: httpx2.Response, *, deleted: bool) -> bool:
 
 
 # --- On the wire
+
+_elsewhere: ContextVar[httpx2.BaseTransport | None] = ContextVar("elsewhere", default=None)
+
+
+@contextmanager
+def through(transport: httpx2.BaseTransport) -> Iterator[None]:
+    """What is asked of authorization servers inside goes through `transport`, the simulator's, not to the network."""
+    before = _elsewhere.set(transport)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(before)
 
 
 def _resource(client: Client) -> dict[str, str]:
@@ -289,14 +329,15 @@ def _post(client: Client, url: str, given: Mapping[str, str]) -> httpx2.Response
             headers["Authorization"] = _basic(secret, "")
         case "none":
             given = {**given, "client_id": name}
-    return _send("POST", url, headers, given, body=client.spec.token_body)
+    return _send(client.spec, "POST", url, headers, given, body=client.spec.token_body)
 
 
 def _send(
+    spec: OAuthSpec,
     method: str,
     url: str,
     headers: Mapping[str, str],
-    given: Mapping[str, str] | None = None,
+    given: Mapping[str, Json] | None = None,
     *,
     body: Literal["form", "json"] = "form",
 ) -> httpx2.Response:
@@ -305,11 +346,11 @@ def _send(
     limits = replace(
         policy.limits, total_s=TOKEN_REQUEST_S, max_wire_bytes=ANSWER_BYTES, max_decoded_bytes=ANSWER_BYTES
     )
-    sent = {"Accept": "application/json", **headers}
+    sent = {"Accept": "application/json", **spec.headers, **headers}
     content = None
     if given is not None:
         sent["Content-Type"] = _TYPES[body]
         content = json.dumps(given) if body == "json" else urlencode(given)
-    transport = GuardedTransport(policy, limits=limits)
+    transport = _elsewhere.get() or GuardedTransport(policy, limits=limits)
     with httpx2.Client(transport=transport, timeout=None, trust_env=False, follow_redirects=False) as http:
         return http.request(method, url, headers=sent, content=content)

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import NoReturn, TypeGuard
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
 
 import httpx2
 
@@ -28,6 +29,8 @@ _LEAST_S, _MOST_S, _UNSTATED_S = 1, 31_536_000, 300
 _LEEWAY_S = 120
 """How far an ID token's clock may be from ours."""
 
+_BASE = re.compile(r"https?://[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}(?::[0-9]{1,5})?/?")
+"""A bare origin: no user, path, query or fragment, and nothing that two readers of URLs could read differently."""
 _FORM = "application/x-www-form-urlencoded"
 _JSON = re.compile(r"application/(?:[a-z0-9.-]+\+)?json")
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
@@ -79,6 +82,8 @@ class TokenSet:
     """As granted, or None when the answer did not say (then: as asked, RFC 6749 §5.1)."""
     answer: Mapping[str, Json] = field(default_factory=dict, repr=False, compare=False)
     """All that came with them: some providers say here whose account it is."""
+    api_base: str | None = None
+    """Where this account's API is, when the answer said so: an origin that `own_api_base` has let pass."""
 
     def lives_s(self, spec: OAuthSpec, *, before: int | None = None, renewable: bool) -> int | None:
         """For how many seconds the access token is taken to be good; None: until it is refused.
@@ -96,7 +101,8 @@ def read_token_answer(spec: OAuthSpec, reply: httpx2.Response) -> TokenSet:
     """Read a token endpoint's answer strictly: RFC 6749 sections 5.1 and 5.2, and what `spec` says is different.
 
     Raises: AnswerRefused with `invalid_grant` when the grant is over, `unavailable` when trying again may help,
-    `refused` for a redirect and any other stated error, `malformed` for what is not a token answer.
+    `refused` for a redirect and any other stated error, `malformed` for what is not a token answer, `wrong_api_base`
+    for an address of the API that is not the provider's.
     """
     status = reply.status_code
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
@@ -126,9 +132,28 @@ def read_token_answer(spec: OAuthSpec, reply: httpx2.Response) -> TokenSet:
         access=access,
         refresh=refresh,
         lifetime_s=_lifetime_s(token.get("expires_in")),
-        scopes=_scopes(token.get("scope"), spec.granted_separator),
+        scopes=_scopes(spec, at(token, spec.granted_path)),
         answer=answer,
+        api_base=own_api_base(spec, at(answer, spec.api_base_path)) if spec.api_base_path else None,
     )
+
+
+def own_api_base(spec: OAuthSpec, url: Json) -> str | None:
+    """The origin of an account's own API; None where nothing was said.
+
+    A token is sent wherever this leads: only to the hosts that are known to be the provider's, by https, or to the
+    very origin that issued it. Raises: AnswerRefused with `wrong_api_base`.
+    """
+    if url is None:
+        return None
+    if not isinstance(url, str) or not _BASE.fullmatch(url):
+        raise AnswerRefused("wrong_api_base")
+    base, issued_by = url.removesuffix("/").lower(), urlsplit(spec.token_url)
+    scheme, _, host = base.partition("://")
+    known = any(host == name or host.endswith(f".{name}") for name in spec.api_base_hosts)
+    if not (known and scheme == "https") and base != f"{issued_by.scheme}://{issued_by.netloc}":
+        raise AnswerRefused("wrong_api_base")
+    return base
 
 
 def read_members(reply: httpx2.Response) -> dict[str, Json]:
@@ -166,7 +191,7 @@ def read_id_token(
     ends, begins, party, clock = claims.get("exp"), claims.get("iat"), claims.get("azp"), now.timestamp()
     holds = (
         issuer is not None
-        and claims.get("iss") == issuer
+        and claims.get("iss") == _issuer(issuer, claims.get("tid"))
         and client_id in audience
         and (party == client_id or (party is None and len(audience) == 1))
         and _is_number(ends)
@@ -178,6 +203,17 @@ def read_id_token(
     if not holds:
         raise AnswerRefused("identity_unknown")
     return claims
+
+
+def _issuer(issuer: str, directory: Json) -> str | None:
+    """The issuer of a directory's tokens, where each has its own: `{tid}` stands for its id, which is a UUID."""
+    if "{tid}" not in issuer:
+        return issuer
+    try:
+        same = isinstance(directory, str) and str(UUID(directory)) == directory
+    except ValueError:
+        same = False
+    return issuer.replace("{tid}", directory) if same else None
 
 
 def is_error(spec: OAuthSpec, answer: Mapping[str, Json]) -> bool:
@@ -254,16 +290,20 @@ def _lifetime_s(value: Json) -> int | None:
     return int(min(max(value, _LEAST_S), _MOST_S))
 
 
-def _scopes(value: Json, separator: str) -> tuple[str, ...] | None:
-    """Each scope once, in the order of the answer. An empty list says as little as none."""
+def _scopes(spec: OAuthSpec, value: Json) -> tuple[str, ...] | None:
+    """Each scope once, by the name it is asked with, in the order of the answer. An empty list says as little as none.
+
+    `value` is a text, or a list of texts.
+    """
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > _SCOPES_CHARS:
+    named = value.split(spec.granted_separator) if isinstance(value, str) else value
+    if not isinstance(named, list) or not all(isinstance(scope, str) for scope in named):
         raise AnswerRefused("malformed")
-    scopes = dict.fromkeys(scope for part in value.split(separator) if (scope := part.strip(" ")))
-    if not all(map(_is_token, scopes)):
+    found = [scope for part in named if (scope := part.strip(" "))]
+    if sum(len(scope) + 1 for scope in named) > _SCOPES_CHARS or not all(map(_is_token, found)):
         raise AnswerRefused("malformed")
-    return tuple(scopes) or None
+    return tuple(dict.fromkeys(spec.scope_aliases.get(scope, scope) for scope in found)) or None
 
 
 def _wait_s(reply: httpx2.Response) -> int | None:

@@ -1344,4 +1344,13 @@ PROVIDER = ProviderSpec(
         label_fields=("email", "username", "name"),
     ),
     tools=TOOLS,
+    mcp_url="https://mcp.sentry.dev/mcp",
+    register_url="https://sentry.io/settings/account/api/applications/",
+    register_steps=(
+        "Open User settings, API, Applications (on a Sentry of your own: the same pages there), and create a new one.",
+        "Enter a name, and under Authorized Redirect URIs exactly {redirect_uri}.",
+        "Nothing is to be ticked for the scopes: they are asked for on connecting, at first {scopes}.",
+        "Save, and enter the client ID and the client secret here; the secret is shown once.",
+    ),
+    unconfirmed=("What the fields and buttons of its application pages are called.",),
 )

@@ -24,7 +24,19 @@ PROVIDERS = [found for slug in catalogue.slugs() if (found := catalogue.get(slug
 TOOLS = [(provider, tool) for provider in PROVIDERS for tool in provider.tools]
 EVIL = "Boom\x1b[31m\n# [see](http://evil.example/x) ![i](//evil.example/i.png) <img src=x> `x` \u202e\u200bhttp://evil.example"
 
-READS_BY_POST: frozenset[tuple[str, str]] = frozenset()
+READS_BY_POST: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("gcalendar", "find_free_time"),
+        ("msgraph", "availability"),
+        *(("notion", name) for name in ("search", "recent_pages", "list_databases", "read_page", "page_comments")),
+        *(("notion", name) for name in ("query_database", "database_columns")),
+        *(("hubspot", name) for name in ("search_contacts", "search_companies", "list_deals", "closing_deals")),
+        *(("hubspot", f"{name}_details") for name in ("contact", "company", "deal")),
+        ("hubspot", "pipeline_summary"),
+        *(("linear", name) for name in ("my_issues", "search_issues", "issue_details", "current_cycle", "list_teams")),
+        *(("linear", name) for name in ("list_projects", "project_status")),
+    }
+)
 """(provider, tool) of reads whose API wants a POST. Add one only after seeing that it changes nothing."""
 
 every_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
@@ -206,7 +218,7 @@ def test_a_tool_declares_itself(provider: ProviderSpec, tool: ToolSpec) -> None:
     assert "\n" not in tool.summary
     assert isinstance(tool.effect, Effect)
     assert tool.required <= set(tool.params)
-    assert tool.scopes, f"{provider.title}: name the least scopes"
+    assert tool.scopes or not provider.oauth.scope_separator, f"{provider.title}: name the least scopes"
 
 
 @every_tool
@@ -248,19 +260,19 @@ def test_its_asks_are_questions_with_its_own_parameters(provider: ProviderSpec, 
 
 
 @every_tool
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
 async def test_whatever_the_provider_answers_a_tool_gives_a_result_or_a_tool_error(
-    provider: ProviderSpec, tool: ToolSpec, answer: Json
+    provider: ProviderSpec, tool: ToolSpec
 ) -> None:
     for args in arguments(tool):
         assert Draft202012Validator(tool.schema).is_valid(args)
-        api = api_of(provider, answer)
-        result = await outcome(tool, api, args)
-        if isinstance(result, ToolError):
-            assert_harmless(result.message)
-            assert result.message.endswith("."), "an error is a sentence"
-        else:
-            assert_well_made(provider, result, api.web_base)
+        for answer in ANSWERS.values():
+            api = api_of(provider, answer)
+            result = await outcome(tool, api, args)
+            if isinstance(result, ToolError):
+                assert_harmless(result.message)
+                assert result.message.endswith("."), "an error is a sentence"
+            else:
+                assert_well_made(provider, result, api.web_base)
 
 
 @every_tool
@@ -269,7 +281,7 @@ async def test_no_value_leaves_its_place_in_a_path(provider: ProviderSpec, tool:
         api = api_of(provider, {})
         await outcome(tool, api, {name: evil if is_text(tool.params[name]) else 1 for name in tool.required})
         for path in (*(path for path, _ in api.asked), *(path for _, path, _ in api.sent)):
-            assert re.fullmatch(r"(/([A-Za-z0-9._~@:-]|%[0-9A-F]{2})*)+", path)
+            assert re.fullmatch(r"(/([A-Za-z0-9._~@:'()=-]|%[0-9A-F]{2})*)+", path)
             assert not {".", "..", "admin", "b"} & set(path.split("/"))
 
 

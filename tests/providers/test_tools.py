@@ -236,6 +236,63 @@ async def test_pages_that_never_end_are_left_after_the_most_that_are_allowed() -
     assert len(await tools.pages("Sentry", api, "/things/", needs=("id",), most=4)) == len(api.asked) == 4
 
 
+def by_page(link: str) -> Reply:
+    return Reply(200, {"link": link}, b"", [{"id": 1}])
+
+
+@pytest.mark.parametrize(
+    ("link", "more"),
+    [
+        ('<https://api.github.com/x?a=b&page=2>; rel="next", <https://api.github.com/x?page=5>; rel="last"', "2"),
+        ('<https://api.github.com/x?page=1>; rel="prev", <https://evil.example/x?page=3#a>; rel="next"', "3"),
+        ("<https://gitlab.com/x?page=2&per_page=20>; rel=next", "2"),
+        ('<https://api.github.com/x?page=5>; rel="last"', None),
+        ('<https://api.github.com/x>; rel="next"', None),
+        ("", None),
+    ],
+)
+def test_a_link_to_the_next_page_gives_its_query_and_leads_nowhere_else(link: str, more: str | None) -> None:
+    assert (tools.by_link(by_page(link)) or {}).get("page") == more
+
+
+@pytest.mark.parametrize(
+    ("answer", "more"),
+    [
+        ({"next": {"token": "t"}, "more": True}, {"cursor": "t"}),
+        ({"next": {"token": "t"}, "more": False}, None),
+        ({"next": {"token": "t"}}, None),
+        ({"next": {"token": ""}, "more": True}, None),
+        ([], None),
+    ],
+)
+def test_a_token_in_the_answer_leads_on_while_there_is_more(answer: Json, more: Json) -> None:
+    assert tools.by_token("next.token", "cursor", more="more")(Reply(200, {}, b"", answer)) == more
+
+
+@pytest.mark.parametrize(
+    ("answer", "more"),
+    [
+        ({"startAt": 0, "total": 3, "values": [{}, {}]}, {"startAt": 2}),
+        ({"startAt": 2, "total": 3, "values": [{}]}, None),
+        ({"startAt": 0, "isLast": False, "values": [{}]}, {"startAt": 1}),
+        ({"startAt": 0, "isLast": True, "values": [{}]}, None),
+        ({"startAt": 0, "values": []}, None),
+        (None, None),
+    ],
+)
+def test_rows_are_counted_up_to_the_last_one(answer: Json, more: Json) -> None:
+    assert tools.by_offset("startAt", "values")(Reply(200, {}, b"", answer)) == more
+
+
+async def test_rows_may_stand_anywhere_in_an_answer() -> None:
+    answers = {None: {"data": {"all": [{"id": 1}], "next": "b"}}, "b": {"data": {"all": [{"id": 2}], "next": None}}}
+    api = FakeApi({"/things": lambda params: answers[params.get("after")]})
+    after = tools.by_token("data.next", "after")
+    found = await tools.pages("Sentry", api, "/things", {"n": 1}, rows="data.all", needs=("id",), after=after, most=9)
+    assert found == [{"id": 1}, {"id": 2}]
+    assert api.params_of("/things") == [{"n": 1}, {"n": 1, "after": "b"}]
+
+
 async def test_one_object_is_picked_and_put_into_words() -> None:
     api = FakeApi({"/me/": {"id": "1", "name": "Ada", "token": "secret"}})
     invoke = tools.get(

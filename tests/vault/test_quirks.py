@@ -11,12 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
+from providers import catalogue
 from providers.errors import ToolError
+from providers.simulator.authority import CALLBACK, CLIENT_ID, ODD_SECRET, PLACES, SECRET, TID, Authority
 from providers.spec import OAuthSpec
-from tests.vault.quirky import CALLBACK, CLIENT_ID, DIRECTORY, ODD_SECRET, PLACES, SECRET, Quirky
 from tests.world import serve
 from vault import oauth
 from vault.oauth import Client, Identity
+from vault.services import trial
 from vault.tokens import AnswerRefused, TokenSet
 
 HERE = f"http://127.0.0.1:{os.environ['TEST_OTHER_PORT']}"
@@ -25,8 +27,8 @@ BROWSER = httpx2.Client(trust_env=False)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Quirky]:
-    quirky = Quirky()
+def server() -> Iterator[Authority]:
+    quirky = Authority()
     with serve(quirky.app, int(os.environ["TEST_OTHER_PORT"])):
         yield quirky
 
@@ -46,22 +48,10 @@ GITHUB: dict[str, Any] = {
     "revoke_kinds": ("access",),
 }
 
-SPECS = {
-    "sentry": place("sentry", scopes=("org:read", "project:read", "event:read"), subject_fields=("id",)),
-    "google": place(
-        "google",
-        issuer="https://accounts.google.com",
-        scopes=("openid", "https://www.googleapis.com/auth/userinfo.email"),
-        authorize_params={"access_type": "offline", "prompt": "consent"},
-        rotation=False,
-        identity="id_token",
-        revoke_style="token_only",
-        revoke_kinds=("refresh",),
-        one_grant=True,
-    ),
-    "github": place(
-        "github", scopes=("read:user", "repo"), revoke_url=f"{HERE}/github/applications/{{client_id}}/token", **GITHUB
-    ),
+CATALOGUE = [slug for slug in catalogue.slugs() if slug not in {"gmail", "gcalendar"}]
+"""These two ask the same authorization server as gdrive."""
+SPECS: dict[str, OAuthSpec] = {
+    **{slug: trial.at_simulator(found, HERE) for slug in CATALOGUE if (found := catalogue.get(slug))},
     "github_app": place(
         "github_app",
         scope_separator="",
@@ -69,97 +59,6 @@ SPECS = {
         grant_idle_s=15_897_600,
         revoke_url=f"{HERE}/github_app/applications/{{client_id}}/token",
         **GITHUB,
-    ),
-    "slack": place(
-        "slack",
-        scopes=("channels:read", "users:read"),
-        scope_param="user_scope",
-        scope_separator=",",
-        granted_separator=",",
-        token_path=("authed_user",),
-        ok_field="ok",
-        dead_grant_errors=frozenset({"invalid_refresh_token", "token_revoked", "account_inactive"}),
-        subject_fields=("team_id+user_id",),
-        label_fields=("user",),
-        revoke_style="bearer",
-        revoke_kinds=("access",),
-    ),
-    "linear": place(
-        "linear",
-        scopes=("read", "issues:create"),
-        scope_separator=",",
-        identify_url=f"{HERE}/linear/me?query=%7Bviewer%7Bid%20email%7D%7D",
-        subject_fields=("data.viewer.id",),
-        label_fields=("data.viewer.email",),
-    ),
-    "notion": place(
-        "notion",
-        authorize_params={"owner": "user"},
-        scope_separator="",
-        pkce=False,
-        token_body="json",
-        client_auth="client_secret_basic",
-        identity="answer",
-        subject_fields=("bot_id",),
-        label_fields=("workspace_name",),
-        revoke_kinds=("access",),
-    ),
-    "atlassian": place(
-        "atlassian",
-        scopes=("read:me", "read:jira-work", "offline_access"),
-        authorize_params={"audience": "api.atlassian.com", "prompt": "consent"},
-        reuse_leeway_s=600,
-        grant_idle_s=7_776_000,
-        subject_fields=("account_id",),
-    ),
-    "gitlab": place("gitlab", scopes=("read_api",), lifetime_s=7_200, subject_fields=("id",)),
-    "hubspot": place(
-        "hubspot",
-        scopes=("oauth", "crm.objects.contacts.read"),
-        rotation=False,
-        dead_grant_errors=frozenset({"invalid_grant", "BAD_REFRESH_TOKEN"}),
-        identity="answer",
-        subject_fields=("hub_id+user_id",),
-        revoke_kinds=("refresh",),
-    ),
-    "asana": place(
-        "asana",
-        scopes=("default",),
-        rotation=False,
-        identity="answer",
-        subject_fields=("data.id",),
-        label_fields=("data.email", "data.name"),
-        revoke_kinds=("refresh",),
-    ),
-    "stripe": place(
-        "stripe",
-        scope_separator="",
-        pkce=False,
-        client_auth="secret_as_user",
-        lifetime_s=3_600,
-        grant_idle_s=31_536_000,
-        identity="answer",
-        subject_fields=("stripe_user_id",),
-    ),
-    "salesforce": place(
-        "salesforce",
-        scopes=("api", "refresh_token"),
-        rotation=False,
-        lifetime_s=7_200,
-        identity="answer",
-        subject_fields=("id",),
-        revoke_style="token_only",
-        revoke_kinds=("refresh",),
-    ),
-    "microsoft": place(
-        "microsoft",
-        issuer=DIRECTORY,
-        scopes=("offline_access", "openid", "email", "User.Read"),
-        unlisted_scopes=frozenset({"offline_access"}),
-        rotation=False,
-        dead_grant_errors=frozenset({"invalid_grant", "interaction_required"}),
-        grant_idle_s=7_776_000,
-        identity="id_token",
     ),
     "standard": place(
         "standard", scopes=("a", "b"), client_auth="client_secret_basic", resource="https://api.example.com/"
@@ -170,7 +69,7 @@ SPECS = {
 ANN = "ann@example.com"
 EXPECTED: dict[str, dict[str, Any]] = {
     "sentry": {"identity": Identity("1", ANN), "lives_s": 2_591_999, "revoked": "dead"},
-    "google": {
+    "gdrive": {
         "identity": Identity("11039483", ANN),
         "lives_s": 3_599,
         "new_refresh_token": False,
@@ -179,7 +78,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "github": {"identity": Identity("583231", "ann"), "lives_s": None, "refreshed": None, "revoked": "dead"},
     "github_app": {"identity": Identity("583231", "ann"), "lives_s": 28_800, "revoked": "dead"},
-    "slack": {"identity": Identity("T1:U1", "ann"), "lives_s": 43_200, "revoked": "dead"},
+    "slack": {"identity": Identity("T1:U1", "Acme"), "lives_s": 43_200, "revoked": "dead"},
     "linear": {
         "identity": Identity("5f0c5a10-1111-4c3a-8000-000000000001", ANN),
         "lives_s": 86_399,
@@ -190,10 +89,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "lives_s": 300,
         "revoked": "dead",
     },
-    "atlassian": {"identity": Identity("5b10a2844c20165700ede21g", ANN), "lives_s": 3_600, "old_refresh_token": "good"},
-    "gitlab": {"identity": Identity("42", ANN), "lives_s": 7_200, "revoked": "dead"},
+    "jira": {"identity": Identity("5b10a2844c20165700ede21g", ANN), "lives_s": 3_600, "old_refresh_token": "good"},
+    "gitlab": {"identity": Identity("42", "ann"), "lives_s": 7_200, "revoked": "dead"},
     "hubspot": {
-        "identity": Identity("62515:123", "62515:123"),
+        "identity": Identity("62515", "62515"),
         "lives_s": 1_800,
         "old_refresh_token": "good",
         "revoked": "dead",
@@ -207,14 +106,17 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "stripe": {"identity": Identity("acct_1", "acct_1"), "lives_s": 3_600, "granted": {"stripe_apps"}},
     "salesforce": {
-        "identity": Identity(*["https://login.salesforce.com/id/00D000000000001/005000000000001"] * 2),
+        "identity": Identity(
+            "https://login.salesforce.com/id/00D000000000001/005000000000001", "https://acme.my.salesforce.com"
+        ),
+        "api_base": "https://acme.my.salesforce.com",
         "lives_s": 7_200,
         "new_refresh_token": False,
         "old_refresh_token": "good",
         "revoked": "dead",
     },
-    "microsoft": {
-        "identity": Identity("AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ", ANN),
+    "msgraph": {
+        "identity": Identity(f"{TID}:00000000-0000-0000-66f3-3332eca7ea81", ANN),
         "lives_s": 4_217,
         "old_refresh_token": "good",
     },
@@ -253,7 +155,7 @@ def outcome(step: Callable[[], Any]) -> Any:
         return type(failed).__name__
 
 
-def walk(server: Quirky, client: Client) -> dict[str, Any]:
+def walk(server: Authority, client: Client) -> dict[str, Any]:
     """All of a connection's life, and what came of each step."""
     spec = client.spec
     nonce = oauth.nonce_of(STATE) if spec.identity == "id_token" else None
@@ -263,6 +165,7 @@ def walk(server: Quirky, client: Client) -> dict[str, Any]:
         "granted": set(oauth.granted(spec, tokens, spec.scopes)),
         "lives_s": tokens.lives_s(spec, renewable=tokens.refresh is not None),
         "revocable": oauth.revocable(client),
+        "api_base": tokens.api_base,
     }
     held = old = tokens.refresh
     if old is not None:
@@ -287,6 +190,7 @@ def documented(name: str) -> dict[str, Any]:
     """What must come of a walk."""
     spec = SPECS[name]
     shown = {"granted": set(spec.scopes), "revocable": spec.revoke_url is not None, "revoked": "Unavailable"}
+    shown |= {"api_base": None}
     wanted = {**shown, **EXPECTED[name]}
     wanted["revoked_again"] = None if wanted["revocable"] else "Unavailable"
     if wanted.pop("refreshed", "") is not None:
@@ -296,17 +200,17 @@ def documented(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_provider_is_spoken_to_as_it_documents(server: Quirky, name: str) -> None:
+def test_a_provider_is_spoken_to_as_it_documents(server: Authority, name: str) -> None:
     assert walk(server, client_of(name)) == documented(name)
 
 
 @pytest.mark.parametrize(
     ("name", "left_out"),
     [
-        ("google", {"authorize_params": {}}),
-        ("google", {"identity": "answer"}),
-        ("google", {"revoke_style": "rfc7009"}),
-        ("github", {"granted_separator": " "}),
+        ("gdrive", {"authorize_params": {}}),
+        ("gdrive", {"scope_aliases": {}}),
+        ("gdrive", {"identity": "answer"}),
+        ("gdrive", {"revoke_style": "rfc7009"}),
         ("github", {"revoke_style": "rfc7009"}),
         ("github_app", {"scopes": ("repo",), "scope_separator": " "}),
         ("github_app", {"dead_grant_errors": frozenset({"invalid_grant"})}),
@@ -316,29 +220,32 @@ def test_a_provider_is_spoken_to_as_it_documents(server: Quirky, name: str) -> N
         ("slack", {"token_path": ()}),
         ("slack", {"dead_grant_errors": frozenset({"invalid_grant"})}),
         ("slack", {"revoke_style": "rfc7009"}),
-        ("linear", {"scope_separator": " "}),
+        ("linear", {"identify_body": None}),
         ("notion", {"token_body": "form"}),
         ("notion", {"client_auth": "client_secret_post"}),
         ("notion", {"pkce": True}),
         ("notion", {"authorize_params": {}}),
-        ("atlassian", {"authorize_params": {}}),
+        ("notion", {"headers": {}}),
+        ("jira", {"authorize_params": {}}),
         ("gitlab", {"lifetime_s": None}),
         ("hubspot", {"dead_grant_errors": frozenset({"invalid_grant"})}),
         ("hubspot", {"revoke_kinds": ("access",)}),
         ("stripe", {"client_auth": "client_secret_basic"}),
         ("stripe", {"pkce": True}),
         ("salesforce", {"revoke_style": "rfc7009"}),
-        ("microsoft", {"unlisted_scopes": frozenset()}),
+        ("salesforce", {"api_base_path": ()}),
+        ("msgraph", {"unlisted_scopes": frozenset()}),
+        ("msgraph", {"issuer": "https://login.microsoftonline.com/common/v2.0"}),
         ("standard", {"client_auth": "client_secret_post"}),
         ("standard", {"resource": None}),
     ],
 )
-def test_a_fact_left_out_is_missed(server: Quirky, name: str, left_out: dict[str, Any]) -> None:
+def test_a_fact_left_out_is_missed(server: Authority, name: str, left_out: dict[str, Any]) -> None:
     assert outcome(lambda: walk(server, client_of(name, **left_out))) != documented(name)
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_code_gives_tokens_once_and_only_with_its_verifier(server: Quirky, name: str) -> None:
+def test_a_code_gives_tokens_once_and_only_with_its_verifier(server: Authority, name: str) -> None:
     client, verifier = client_of(name), oauth.new_verifier()
     code = code_for(client, verifier, None)
     assert oauth.exchange_code(client, code=code, verifier=verifier).access
@@ -356,7 +263,7 @@ def test_no_scope_is_asked_of_a_provider_that_takes_none() -> None:
         assert "scope" not in parse_qs(urlsplit(url).query, keep_blank_values=True)
 
 
-def test_no_redirect_is_followed(server: Quirky) -> None:
+def test_no_redirect_is_followed(server: Authority) -> None:
     client = client_of("sentry")
     tokens = connect(client)
     assert tokens.refresh is not None
@@ -376,7 +283,7 @@ def test_no_redirect_is_followed(server: Quirky) -> None:
     assert server.works(tokens.refresh)
 
 
-def test_what_is_not_confirmed_dead_is_not_called_dead(server: Quirky) -> None:
+def test_what_is_not_confirmed_dead_is_not_called_dead(server: Authority) -> None:
     client = client_of("sentry")
     tokens = connect(client)
     for wrong in (
@@ -394,13 +301,13 @@ def test_what_is_not_confirmed_dead_is_not_called_dead(server: Quirky) -> None:
     assert not server.works(tokens.access)
 
 
-def test_a_revocation_that_does_not_say_that_it_worked_did_not(server: Quirky) -> None:
+def test_a_revocation_that_does_not_say_that_it_worked_did_not(server: Authority) -> None:
     tokens = connect(client_of("slack"))
     with pytest.raises(ToolError):
         oauth.revoke_all(client_of("slack", ok_field="done"), refresh=None, access=tokens.access)
 
 
-def test_the_second_token_is_killed_when_the_first_is_not(server: Quirky) -> None:
+def test_the_second_token_is_killed_when_the_first_is_not(server: Authority) -> None:
     client = client_of("notion", revoke_kinds=("refresh", "access"))  # takes access tokens only
     tokens = connect(client)
     with pytest.raises(ToolError):
@@ -408,22 +315,22 @@ def test_the_second_token_is_killed_when_the_first_is_not(server: Quirky) -> Non
     assert not server.works(tokens.access)
 
 
-def test_an_access_token_alone_is_killed_where_refresh_tokens_are_asked_for(server: Quirky) -> None:
+def test_an_access_token_alone_is_killed_where_refresh_tokens_are_asked_for(server: Authority) -> None:
     client = client_of("sentry", revoke_kinds=("refresh",))
     tokens = connect(client)
     oauth.revoke_all(client, refresh=None, access=tokens.access)
     assert not server.works(tokens.access)
 
 
-def test_where_all_tokens_are_one_grant_none_is_discarded(server: Quirky) -> None:
-    client = client_of("google")
+def test_where_all_tokens_are_one_grant_none_is_discarded(server: Authority) -> None:
+    client = client_of("gdrive")
     tokens = connect(client)
     assert oauth.discard(client, tokens) is False
     assert server.works(tokens.access)
 
 
-def test_an_id_token_is_for_the_round_trip_it_was_asked_in(server: Quirky) -> None:
-    client = client_of("google")
+def test_an_id_token_is_for_the_round_trip_it_was_asked_in(server: Authority) -> None:
+    client = client_of("gdrive")
     nonce = oauth.nonce_of(STATE)
     assert nonce == oauth.nonce_of(STATE)
     assert STATE not in nonce
@@ -447,13 +354,13 @@ def test_an_id_token_is_for_the_round_trip_it_was_asked_in(server: Quirky) -> No
         {"subject_fields": ("sub.id",)},
     ],
 )
-def test_an_identity_that_is_not_sure_is_none(server: Quirky, change: dict[str, Any]) -> None:
-    client = client_of("google", **change)
+def test_an_identity_that_is_not_sure_is_none(server: Authority, change: dict[str, Any]) -> None:
+    client = client_of("gdrive", **change)
     assert outcome(lambda: oauth.identify(client, connect(client), nonce=None)) == "identity_unknown"
 
 
 @pytest.mark.parametrize("name", ["sentry", "slack"])
-def test_who_a_token_is_must_be_said_by_the_provider(server: Quirky, name: str) -> None:
+def test_who_a_token_is_must_be_said_by_the_provider(server: Authority, name: str) -> None:
     tokens = connect(client_of(name))
     for url in (None, f"{HERE}/nowhere", f"{HERE}/{name}/token"):
         with pytest.raises(AnswerRefused, match="identity_unknown"):
@@ -496,7 +403,7 @@ def test_an_identity_is_taken_as_it_is_or_not_at_all(said: dict[str, Any], subje
         assert identity.label in {subject, ("Ann" + "n" * 300)[:200]}
 
 
-def test_tokens_do_not_print(server: Quirky) -> None:
+def test_tokens_do_not_print(server: Authority) -> None:
     tokens = connect(client_of("notion"))
     assert tokens.refresh is not None
     shown = f"{tokens} {tokens!r} {client_of('notion')!r}"

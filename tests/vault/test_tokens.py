@@ -128,7 +128,7 @@ def test_an_unstated_lifetime_is_short_while_it_can_be_renewed() -> None:
         {**GOOD, "refresh_token": "r" * 10_000_000},
         {**GOOD, "refresh_token": "r\t"},
         {**GOOD, "refresh_token": 7},
-        {**GOOD, "scope": ["org:read"]},
+        {**GOOD, "scope": [["org:read"]]},
         {**GOOD, "scope": "a\r\nb"},
         {**GOOD, "scope": "é"},
         {**GOOD, "scope": "a " * 5_000},
@@ -273,6 +273,91 @@ def test_a_persons_token_is_found_beside_a_bots() -> None:
 def test_scopes_are_kept_as_granted(answered: str | None, asked: tuple[str, ...], has: tuple[str, ...]) -> None:
     spec = replace(PLAIN, unlisted_scopes=frozenset({"offline_access"}))
     assert granted(spec, read({**GOOD, "scope": answered}), asked) == has
+
+
+@pytest.mark.parametrize(
+    ("answered", "has"),
+    [
+        (["a", "b", "a"], ("a", "b")),
+        ([], None),
+        ("a b", ("a", "b")),
+        (["https://as.example/auth/email", "a"], ("email", "a")),
+        ("email https://as.example/auth/email", ("email",)),
+        (None, None),
+    ],
+)
+def test_scopes_stand_where_the_provider_puts_them_and_get_the_name_they_are_asked_by(
+    answered: Any, has: tuple[str, ...] | None
+) -> None:
+    aliases = {"https://as.example/auth/email": "email"}
+    spec = replace(PLAIN, granted_path=("about", "scopes"), scope_aliases=aliases)
+    assert read({**GOOD, "scope": "z", "about": {"scopes": answered}}, spec=spec).scopes == has
+
+
+@pytest.mark.parametrize("scopes", [7, {"a": 1}, ["a", 7], ["a", None], [["a"]], ["a b"], ["\x00"], ["a" * 9_000]])
+def test_a_list_of_anything_but_scopes_is_refused(scopes: Any) -> None:
+    with pytest.raises(AnswerRefused, match="malformed"):
+        read({**GOOD, "scopes": scopes}, spec=replace(PLAIN, granted_path=("scopes",)))
+
+
+# --- Where an account's API is
+
+OWN = replace(PLAIN, api_base_path=("at", "url"), api_base_hosts=("crm.example", "eu.crm.test"))
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://acme.my.crm.example", "https://acme.my.crm.example"),
+        ("https://crm.example/", "https://crm.example"),
+        ("https://ACME.CRM.example", "https://acme.crm.example"),
+        ("https://as.example", "https://as.example"),
+        (None, None),
+    ],
+)
+def test_the_address_of_an_account_s_own_api_is_read(url: str | None, base: str | None) -> None:
+    assert read({**GOOD, "at": {"url": url}}, spec=OWN).api_base == base
+    assert read({**GOOD, "at": {"url": url}}).api_base is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://acme.crm.example",
+        "http://as.example",
+        "https://as.example:8443",
+        "https://sub.as.example",
+        "https://evil.example",
+        "https://evilcrm.example",
+        "https://crm.example.evil.example",
+        "https://crm.test",
+        "https://acme.crm.example:8443",
+        "https://acme.crm.example/services",
+        "https://acme.crm.example?x=1",
+        "https://acme.crm.example#x",
+        "https://user@acme.crm.example",
+        "https://evil.example\\@crm.example",
+        "https://evil.example/.crm.example",
+        "https://evil.example%2f.crm.example",
+        "https://crm.example.",
+        "https://.crm.example",
+        "https://acme..crm.example",
+        "https://\u0430cme.crm.example",
+        "https://acme.crm.example\n",
+        " https://acme.crm.example",
+        "https:acme.crm.example",
+        "//acme.crm.example",
+        "https://" + "a." * 200 + "crm.example",
+        "",
+        7,
+        ["https://acme.crm.example"],
+        {},
+        False,
+    ],
+)
+def test_an_address_that_is_not_surely_the_provider_s_is_refused(url: Any) -> None:
+    with pytest.raises(AnswerRefused, match="wrong_api_base"):
+        read({**GOOD, "at": {"url": url}}, spec=OWN)
 
 
 def test_a_missing_refresh_token_is_none_and_not_the_old_one() -> None:
@@ -425,6 +510,40 @@ def test_an_id_token_for_somebody_else_is_refused(changes: dict[str, Any]) -> No
 def test_what_is_no_id_token_is_refused(token: object) -> None:
     with pytest.raises(AnswerRefused, match="identity_unknown"):
         claims_of(token)
+
+
+DIRECTORY = "https://login.example/{tid}/v2.0"
+TID = "9188040d-6c67-4c5b-b112-36a304b66dad"
+
+
+def test_the_issuer_of_a_directory_holds_the_directory_s_id() -> None:
+    said = {**CLAIMS, "tid": TID, "iss": DIRECTORY.replace("{tid}", TID)}
+    assert claims_of(signed(said), issuer=DIRECTORY)["sub"] == "1"
+
+
+@pytest.mark.parametrize(
+    "tid",
+    [
+        "11111111-6c67-4c5b-b112-36a304b66dad",
+        TID.upper(),
+        TID.replace("-", ""),
+        f"urn:uuid:{TID}",
+        f"{TID}/v2.0#",
+        "common",
+        "../evil",
+        "{tid}",
+        "",
+        7,
+        None,
+    ],
+)
+def test_a_directory_that_is_not_the_issuer_s_or_no_uuid_is_refused(tid: object) -> None:
+    for named in (TID, tid):
+        claims = {**CLAIMS, "tid": tid, "iss": DIRECTORY.replace("{tid}", str(named))}
+        if (tid, named) == ("11111111-6c67-4c5b-b112-36a304b66dad",) * 2:
+            continue  # another directory's, as it should be
+        with pytest.raises(AnswerRefused, match="identity_unknown"):
+            claims_of(signed(claims), issuer=DIRECTORY)
 
 
 def test_an_id_token_needs_an_issuer_to_be_compared_with() -> None:

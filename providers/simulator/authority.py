@@ -7,6 +7,7 @@ only in a request. `/{provider}/authorize|token|revoke|me` stand for the address
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from base64 import b64decode, urlsafe_b64encode
@@ -22,12 +23,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from providers.simulator import PLACES_OF
+from providers.spec import Json
+
 CLIENT_ID = "client-1"
-SECRET = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
-ODD_SECRET = "100% odd:+/=&ü"
+SECRET = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"  # noqa: S105 - made up
+ODD_SECRET = "100% odd:+/=&ü"  # noqa: S105 - made up
 CALLBACK = "https://app.example.com/oauth/callback/1/"
 FORM = "application/x-www-form-urlencoded"
-DIRECTORY = "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0"
+TID = "9188040d-6c67-4c5b-b112-36a304b66dad"
+DIRECTORY = f"https://login.microsoftonline.com/{TID}/v2.0"
+LONG_EMAIL = "https://www.googleapis.com/auth/userinfo.email"
+_STATE_CHARS = 20
 _STANDARD = {"response_type", "client_id", "redirect_uri", "state"}
 
 
@@ -44,11 +51,13 @@ class Grant:
     """Whether the next answer is the one for the code."""
 
     def mint(self, kind: str) -> str:
+        """A new token of that kind."""
         token = f"{kind}-{secrets.token_urlsafe(24)}"
         self.tokens[token] = kind
         return token
 
-    def id_token(self, **claims: Any) -> str:
+    def id_token(self, **claims: Json) -> str:
+        """An ID token of this moment."""
         now = int(time.time())
         said = {"aud": CLIENT_ID, "iat": now, "exp": now + 3600, "nonce": self.asked.get("nonce"), **claims}
         return ".".join(_encoded(part) for part in ({"alg": "RS256", "kid": "1"}, said, {"not": "checked"}))
@@ -69,12 +78,17 @@ class Place:
     answer: Answer
     authorize: Mapping[str, str] = field(default_factory=dict)
     """What the authorization request must hold besides the standard parameters, and with what value."""
+    may: frozenset[str] = frozenset()
+    """What else it may hold."""
     scope: tuple[str, str] | None = ("scope", " ")
     """The parameter for scopes and what stands between them; None where there is no such parameter."""
-    pkce: bool = True
+    pkce: bool | None = True
+    """None: it may be sent."""
     oidc: bool = False
     takes: str = FORM
     proof: Literal["post", "basic", "encoded_basic", "secret_as_user", "none"] = "post"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What every request but that of the browser must hold, as patterns."""
     resource: str | None = None
     form_answers: bool = False
     retires: bool = True
@@ -87,7 +101,8 @@ class Place:
     me: dict[str, Any] | None = None
     stranger: tuple[int, dict[str, Any]] = (401, {"message": "Bad credentials"})
     """The answer to who one is for a token that does not work; with whose it was, as a trap."""
-    me_query: Mapping[str, str] = field(default_factory=dict)
+    me_query: str = ""
+    """A word of the GraphQL query that is posted to it; empty: it is a GET."""
     revoke: Literal["rfc7009", "json", "token_only", "bearer", "delete"] | None = "rfc7009"
     revokes: frozenset[str] = frozenset({"access", "refresh"})
     """Which kinds of token it takes to revoke."""
@@ -96,7 +111,7 @@ class Place:
     """The answer to revoking a token that does not work any more."""
 
 
-def _plain(expires_in: int | None, *, renewed: bool = True, separator: str = " ", **more: Any) -> Answer:
+def _plain(expires_in: int | None, *, renewed: bool = True, separator: str = " ", **more: Json) -> Answer:
     """The usual answer: a refresh token with every answer, or only with the first."""
 
     def answer(grant: Grant) -> dict[str, Any]:
@@ -114,6 +129,7 @@ def _plain(expires_in: int | None, *, renewed: bool = True, separator: str = " "
 
 def _google(grant: Grant) -> dict[str, Any]:
     said = _plain(3599, renewed=False)(grant)
+    said["scope"] = said["scope"].replace("email", LONG_EMAIL)
     claims = {"iss": "https://accounts.google.com", "azp": CLIENT_ID, "sub": "11039483", "email": "ann@example.com"}
     return {**said, "id_token": grant.id_token(**claims)}
 
@@ -136,7 +152,8 @@ def _slack(grant: Grant) -> dict[str, Any]:
 
 
 def _hubspot(grant: Grant) -> dict[str, Any]:
-    about = {"token_use": "access_token", "hub_id": 62515, "user_id": 123, "scopes": grant.scopes}
+    allowed = [scope for scope in grant.scopes if scope != "crm.objects.quotes.read"]  # that account has no quotes
+    about = {"token_use": "access_token", "hub_id": 62515, "user_id": 123, "scopes": allowed}
     said = _plain(1_800)(grant)
     del said["scope"]
     return {**said, **about, "refresh_token": next(t for t, kind in grant.tokens.items() if kind == "refresh")}
@@ -144,7 +161,13 @@ def _hubspot(grant: Grant) -> dict[str, Any]:
 
 def _microsoft(grant: Grant) -> dict[str, Any]:
     said = _plain(4_217, ext_expires_in=4_217)(grant)
-    claims = {"iss": DIRECTORY, "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ", "email": "ann@example.com"}
+    claims = {
+        "iss": DIRECTORY,
+        "tid": TID,
+        "oid": "00000000-0000-0000-66f3-3332eca7ea81",
+        "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ",
+        "email": "ann@example.com",
+    }
     listed = " ".join(scope for scope in grant.scopes if scope != "offline_access")
     return {**said, "scope": listed, "id_token": grant.id_token(**claims)}
 
@@ -187,6 +210,7 @@ PLACES: dict[str, Place] = {
     "slack": Place(
         answer=_slack,
         scope=("user_scope", ","),
+        pkce=None,  # public apps only, by a choice for good
         spent_code=(200, {"ok": False, "error": "invalid_code"}),
         dead=(200, {"ok": False, "error": "invalid_refresh_token"}),
         me={"ok": True, "team": "Acme", "user": "ann", "team_id": "T1", "user_id": "U1"},
@@ -198,9 +222,10 @@ PLACES: dict[str, Place] = {
     ),
     "linear": Place(
         answer=_plain(86_399),
+        may=frozenset({"prompt"}),
         scope=("scope", ","),
         me={"data": {"viewer": {"id": "5f0c5a10-1111-4c3a-8000-000000000001", "email": "ann@example.com"}}},
-        me_query={"query": "{viewer{id email}}"},
+        me_query="viewer",
     ),
     "notion": Place(
         answer=_plain(
@@ -213,6 +238,7 @@ PLACES: dict[str, Place] = {
         ),
         authorize={"owner": "user"},
         scope=None,
+        headers={"notion-version": r"20\d\d-\d\d-\d\d"},
         pkce=False,
         takes="application/json",
         proof="basic",
@@ -223,6 +249,7 @@ PLACES: dict[str, Place] = {
     "atlassian": Place(
         answer=_plain(3_600),
         authorize={"audience": "api.atlassian.com", "prompt": "consent"},
+        takes="application/json",
         retires=False,  # within ten minutes
         dead=(403, {"error": "invalid_grant", "error_description": "Unknown or invalid refresh token."}),
         me={"account_id": "5b10a2844c20165700ede21g", "email": "ann@example.com", "name": "Ann"},
@@ -266,7 +293,7 @@ PLACES: dict[str, Place] = {
         revokes=frozenset({"refresh"}),
         gone=(400, {"error": "invalid_token", "error_description": "invalid token"}),
     ),
-    "microsoft": Place(answer=_microsoft, oidc=True, retires=False, revoke=None),
+    "microsoft": Place(answer=_microsoft, may=frozenset({"prompt"}), oidc=True, retires=False, revoke=None),
     # By the book: one with a secret of characters that Basic must encode (RFC 6749 2.3.1) and a resource (RFC 8707),
     # and one for clients that have no secret.
     "standard": Place(
@@ -279,14 +306,24 @@ PLACES: dict[str, Place] = {
 }
 
 
+def place_of(slug: str) -> str:
+    """The name of the place a provider of the catalogue is at; empty where there is none."""
+    name = PLACES_OF.get(slug, slug)
+    return name if name in PLACES else ""
+
+
 class Wrong(Exception):
     """The request is not what the provider documents."""
 
 
-class Quirky:
+class Authority:
     """All places, and what happened at them."""
 
     def __init__(self) -> None:
+        self.unticked: frozenset[str] = frozenset()
+        """Scopes that the person takes out of what is asked for."""
+        self.busy = 0
+        """For how many seconds token endpoints ask to be left alone; 0: they are not busy."""
         self.codes: dict[str, Grant] = {}
         self.grants: list[Grant] = []
         self.hits: Counter[str] = Counter()
@@ -295,7 +332,7 @@ class Quirky:
                 Route("/moved/{name}/{rest:path}", self._moved, methods=["GET", "POST", "DELETE"]),
                 Route("/{name}/authorize", self._authorize),
                 Route("/{name}/token", self._token, methods=["POST"]),
-                Route("/{name}/me", self._me),
+                Route("/{name}/me", self._me, methods=["GET", "POST"]),
                 Route("/{name}/revoke", self._revoke, methods=["POST"]),
                 Route("/{name}/applications/{client_id}/token", self._revoke, methods=["DELETE"]),
             ],
@@ -320,33 +357,38 @@ class Quirky:
         place, asked = self._place(request), dict(parse_qsl(request.url.query, keep_blank_values=True))
         expected = {**place.authorize, **({"resource": place.resource} if place.resource else {})}
         names = {*_STANDARD, *expected, *(["nonce"] if place.oidc and "nonce" in asked else [])}
-        names |= {"code_challenge", "code_challenge_method"} if place.pkce else set()
+        challenge = {"code_challenge", "code_challenge_method"}
+        names |= challenge if place.pkce or (place.pkce is None and challenge & asked.keys()) else set()
         names |= {place.scope[0]} if place.scope else set()
+        names |= place.may & asked.keys()
         _must(asked.keys() == names, f"parameters: {asked.keys() ^ names}")
         _must({name: asked[name] for name in expected} == expected, "values")
         _must(asked["response_type"] == "code" and asked["client_id"] == CLIENT_ID, "client")
-        _must(asked["redirect_uri"] == CALLBACK and len(asked["state"]) > 20, "round trip")
-        _must(not place.pkce or asked["code_challenge_method"] == "S256", "method")
+        _must(asked["redirect_uri"] == CALLBACK and len(asked["state"]) > _STATE_CHARS, "round trip")
+        _must(asked.get("code_challenge_method", "S256") == "S256", "method")
         scopes = asked[place.scope[0]].split(place.scope[1]) if place.scope else []
         _must(all(scope and not set(scope) & set(" ,") for scope in scopes), "scopes")
-        grant = Grant(request.path_params["name"], scopes, asked)
+        grant = Grant(request.path_params["name"], [scope for scope in scopes if scope not in self.unticked], asked)
         self.grants.append(grant)
         code = secrets.token_urlsafe(16)
         self.codes[code] = grant
         return RedirectResponse(f"{CALLBACK}?{urlencode({'code': code, 'state': asked['state']})}")
 
     async def _token(self, request: Request) -> Response:
+        if self.busy:
+            return JSONResponse({"error": "temporarily_unavailable"}, 503, {"Retry-After": str(self.busy)})
         place, given = self._place(request), await self._given(request)
         _must(request.headers.get("accept") == "application/json", "accept")
         _must(given.pop("resource", None) == place.resource, "resource")
         match given.pop("grant_type", None):
             case "authorization_code":
                 grant = self.codes.pop(given.pop("code", ""), None)
-                verifier = given.pop("code_verifier", "") if place.pkce else ""
+                verifier = given.pop("code_verifier", "") if grant and "code_challenge" in grant.asked else ""
                 _must(given == {"redirect_uri": CALLBACK}, f"fields: {given}")
                 if grant is None or grant.place != request.path_params["name"]:
                     return _json(place.spent_code)
-                _must(not place.pkce or _challenge(verifier) == grant.asked["code_challenge"], "verifier")
+                challenge = grant.asked.get("code_challenge")
+                _must(challenge is None or _challenge(verifier) == challenge, "verifier")
                 answer = place.answer(grant)
                 grant.first = False
             case "refresh_token":
@@ -368,7 +410,9 @@ class Quirky:
 
     async def _me(self, request: Request) -> Response:
         place = self._place(request)
-        _must(dict(request.query_params) == place.me_query, "query")
+        body = await request.body()
+        _must((request.method == "POST") == bool(place.me_query), "method")
+        _must(place.me_query in (json.loads(body)["query"] if body else ""), "body")
         _must(request.headers.get("user-agent", "") != "", "user agent")
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         _must(place.me is not None, "no such address")
@@ -411,7 +455,11 @@ class Quirky:
     def _place(self, request: Request) -> Place:
         name = request.path_params["name"]
         self.hits[name] += 1
-        return PLACES[name]
+        place = PLACES[name]
+        said = {name: request.headers.get(name, "") for name in place.headers}
+        there = all(re.fullmatch(pattern, said[name]) for name, pattern in place.headers.items())
+        _must(request.url.path.endswith("/authorize") or there, "headers")
+        return place
 
     async def _given(self, request: Request) -> dict[str, str]:
         """The fields of a request whose client has proved itself, without the proof."""
@@ -457,5 +505,5 @@ def _json(answer: tuple[int, dict[str, Any] | None]) -> Response:
     return Response(status_code=status) if body is None else JSONResponse(body, status)
 
 
-def _wrong(request: Request, wrong: Exception) -> Response:
+def _wrong(_request: Request, wrong: Exception) -> Response:
     return JSONResponse({"error": "invalid_request", "error_description": str(wrong)}, 400)
