@@ -13,12 +13,13 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from json import dumps
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from providers.egress import Egress, RawReply, decode_json, encode_query
+from providers.egress import Egress, Limits, RawReply, decode_json, encode_query
 from providers.errors import (
     BadArguments,
     EgressDenied,
@@ -145,6 +146,8 @@ class ApiClient:
             raise BadArguments(f"This takes more than {self._max_calls} calls to the provider; ask for less.")
         headers = {**self._headers, **request.headers, **self._proof()}
         limits = self._egress.policy.limits
+        if request.slow:
+            limits = _patient(limits)
         self.calls += 1
         try:
             reply = await self._egress.fetch(
@@ -152,7 +155,8 @@ class ApiClient:
                 f"{self._api_base}{request.path}{f'?{request.query}' if request.query else ''}",
                 headers=headers,
                 body=request.body,
-                limits=replace(limits, total_s=within_s) if within_s is not None else None,
+                until=request.until,
+                limits=limits if within_s is None else replace(limits, total_s=within_s),
             )
         except Unavailable as failure:
             return failure
@@ -188,6 +192,12 @@ class ApiClient:
         if refused := (self._refusal_of(reply) if self._refusal_of else None) or failure:
             raise refused
         return reply
+
+
+@lru_cache(maxsize=16)
+def _patient(limits: Limits) -> Limits:
+    """The same, but for its silences: they may be as long as the whole."""
+    return replace(limits, first_byte_s=limits.total_s)
 
 
 def _passing(outcome: RawReply | Unavailable) -> bool:

@@ -433,10 +433,12 @@ class Egress:
         body: bytes | None = None,
         json: Json = None,
         limits: Limits | None = None,
+        until: http1.Until | None = None,
     ) -> RawReply:
         """Send one request and read its whole answer; follows no redirect, keeps no cookie, uses no proxy.
 
-        `params` join the query of `url`; `json` is sent when `body` is None.
+        `params` join the query of `url`; `json` is sent when `body` is None; `until` is given each part of an event
+        stream as it comes, and the answer is over when it says so (a compressed stream is read to its end).
         Raises: `EgressDenied`, `Unavailable`.
         """
         limits = limits or self.policy.limits
@@ -457,6 +459,7 @@ class Egress:
                 _bounds(limits),
                 head=method == "HEAD",
                 again=method in ("GET", "HEAD"),
+                until=until,
             )
             headers = _lower(answer.headers)
             content = _decoded(headers, answer.body, limits)
@@ -493,7 +496,8 @@ def _named(failure: http1.Failed, limits: Limits) -> Unavailable:
 async def _carry(egress: Egress, request: httpx2.Request, limits: Limits | None) -> httpx2.Response:
     headers = {**request.headers, "user-agent": USER_AGENT}
     body = request.content or None
-    reply = await egress.fetch(request.method, str(request.url), headers=headers, body=body, limits=limits)
+    until = request.extensions.get("until")
+    reply = await egress.fetch(request.method, str(request.url), headers=headers, body=body, limits=limits, until=until)
     return httpx2.Response(reply.status, headers=reply.headers, content=reply.body)
 
 
@@ -501,7 +505,8 @@ class GuardedTransport(httpx2.BaseTransport):
     """The way out for synchronous code in a thread without an event loop: `httpx2.Client(transport=…)`, authlib.
 
     Each request has a pool and a loop of its own, because a loop's clock can end what a blocking read cannot;
-    meant for the rare calls: tokens, revocations. Raises what `Egress.fetch` raises.
+    meant for the rare calls: tokens, revocations. A request's extension `until` is that of `Egress.fetch`.
+    Raises what `Egress.fetch` raises.
     """
 
     def __init__(

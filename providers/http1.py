@@ -15,10 +15,13 @@ import httptools
 
 Origin: TypeAlias = tuple[str, str, int]
 """Scheme, host and port."""
+Until: TypeAlias = Callable[[bytes], bool]
 
 _KEPT_S: Final = 15.0
 """How long a connection without work is kept: servers close theirs after five seconds to two minutes."""
 _MAX_HEAD: Final = 64 * 1024
+_GRACE_S: Final = 0.05
+"""How long the end of an event stream is waited for when all that was wanted has come: then it can be kept."""
 _NO_BODY: Final = frozenset({204, 304})
 _SWITCHING: Final = 101
 
@@ -104,9 +107,12 @@ class Pool:
         self._busy: set[_Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def exchange(self, origin: Origin, request: bytes, bounds: Bounds, *, head: bool, again: bool) -> Answer:
+    async def exchange(
+        self, origin: Origin, request: bytes, bounds: Bounds, *, head: bool, again: bool, until: Until | None = None
+    ) -> Answer:
         """Send one request and read its whole answer. `again`: it may be sent twice, where the first was not heard.
 
+        `until` is given each part of an event stream as it comes; the answer is over when it says so.
         Raises: Failed, and what `resolve` raises.
         """
         ends = asyncio.get_running_loop().time() + bounds.total_s
@@ -119,7 +125,7 @@ class Pool:
             try:
                 await self._all.take(bounds.connect_s)
                 try:
-                    return await self._exchange(origin, request, bounds, ends, head=head, again=again)
+                    return await self._exchange(origin, request, bounds, ends, head=head, again=again, until=until)
                 finally:
                     self._all.give()
             finally:
@@ -130,23 +136,32 @@ class Pool:
                 del self._slots[origin]
 
     async def _exchange(
-        self, origin: Origin, request: bytes, bounds: Bounds, ends: float, *, head: bool, again: bool
+        self,
+        origin: Origin,
+        request: bytes,
+        bounds: Bounds,
+        ends: float,
+        *,
+        head: bool,
+        again: bool,
+        until: Until | None,
     ) -> Answer:
         if connection := self._kept(origin):
             try:
-                return await self._over(connection, request, bounds, ends, head=head)
+                return await self._over(connection, request, bounds, ends, head=head, until=until)
             except Stale:
                 if not again:
                     raise
         within_s = min(bounds.connect_s, ends - asyncio.get_running_loop().time())
-        return await self._over(await self._connected(origin, within_s), request, bounds, ends, head=head)
+        connection = await self._connected(origin, within_s)
+        return await self._over(connection, request, bounds, ends, head=head, until=until)
 
     async def _over(
-        self, connection: _Connection, request: bytes, bounds: Bounds, ends: float, *, head: bool
+        self, connection: _Connection, request: bytes, bounds: Bounds, ends: float, *, head: bool, until: Until | None
     ) -> Answer:
         self._busy.add(connection)
         try:
-            return await connection.exchange(request, bounds, ends, head=head)
+            return await connection.exchange(request, bounds, ends, head=head, until=until)
         finally:
             self._busy.discard(connection)
             if connection.reusable:
@@ -264,17 +279,17 @@ class _Connection(asyncio.Protocol):
         self._waiting: asyncio.Future[Answer] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def exchange(self, request: bytes, bounds: Bounds, ends: float, *, head: bool) -> Answer:
+    async def exchange(self, request: bytes, bounds: Bounds, ends: float, *, head: bool, until: Until | None) -> Answer:
         """Send and read. Raises: Failed."""
         waiting: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting = waiting
         again, self._used, self.reusable = self._used, True, False
-        self._bounds, self._ends, self._head, self._again = bounds, ends, head, again
+        self._bounds, self._ends, self._head, self._again, self._until = bounds, ends, head, again, until
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._size = self._received = 0
         self._heard = self._loop.time()
-        self._in_body = self._until_end = self._whole = False
+        self._in_body = self._until_end = self._whole = self._enough = False
         self._parser = httptools.HttpResponseParser(self)
         self._timer = self._loop.call_at(min(ends, self._heard + bounds.silence_s), self._look)
         try:
@@ -334,7 +349,7 @@ class _Connection(asyncio.Protocol):
         self.reusable = False
         if self._waiting is None or self._waiting.done():
             return
-        if self._until_end and exc is None:
+        if self._enough or (self._until_end and exc is None):
             self._complete()
         else:
             self._fail(Stale() if self._again and not self._received else Broken())
@@ -365,6 +380,8 @@ class _Connection(asyncio.Protocol):
                 self._whole = True
                 self._fail(Broken())
             self._until_end = not coding and b"content-length" not in framed
+            if not framed.get(b"content-type", b"").startswith(b"text/event-stream") or b"content-encoding" in framed:
+                self._until = None
 
     def on_body(self, body: bytes) -> None:
         if self._whole:
@@ -374,6 +391,11 @@ class _Connection(asyncio.Protocol):
         if self._size > self._bounds.body_bytes:
             self._whole = True
             self._fail(TooLarge())
+        elif self._until is not None and not self._enough and self._until(body):
+            self._enough = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(_GRACE_S, self._complete)
 
     def on_message_complete(self) -> None:
         if self._whole:

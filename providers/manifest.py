@@ -15,7 +15,7 @@ from typing import Final
 
 from providers.spec import Effect, Json
 
-_FIELDS: Final = ("summary", "schema", "effect", "scopes", "or_scopes", "tags", "call", "gives")
+_FIELDS: Final = ("source_name", "summary", "schema", "effect", "scopes", "or_scopes", "tags", "call", "gives")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

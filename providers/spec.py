@@ -74,6 +74,10 @@ class Request:
     body: bytes | None = None
     repeat: bool = False
     """It changes nothing: it may be sent again when nothing came of it."""
+    until: Callable[[bytes], bool] | None = None
+    """Given each part of an event stream as it comes; the answer is over when it says so."""
+    slow: bool = False
+    """It may do long work before it answers: silence is waited through for as long as the whole may take."""
 
 
 @value
@@ -340,8 +344,8 @@ class ProviderSpec:
         return {tool.name: tool for tool in self.tools}
 
     def account_id(self, subject: str) -> str:
-        """An account's id: its issuer (or the authorization server's host) and the subject there."""
-        parts = urlsplit(self.oauth.issuer or self.oauth.token_url)
+        """An account's id: its issuer (or the host of its authorization server or API) and the subject there."""
+        parts = urlsplit(self.oauth.issuer or self.oauth.token_url or self.api_base)
         return f"{parts.netloc}{parts.path.rstrip('/') if self.oauth.issuer else ''}:{subject}"
 
     def rebased(self, api_base: str) -> ProviderSpec:

@@ -38,3 +38,8 @@ def approve_url(approval_id: object) -> str:
 def callback_url(installation_id: object) -> str:
     """The redirect URI registered with the provider: one per installation, so that answers cannot be mixed up."""
     return f"{settings.PUBLIC_URL}{reverse('oauth_callback', args=[installation_id])}"
+
+
+def client_url(installation_id: object) -> str:
+    """Where an installation's Client ID Metadata Document is; also its client id, where it introduces itself by it."""
+    return f"{settings.PUBLIC_URL}{reverse('oauth_client', args=[installation_id])}"

@@ -12,15 +12,29 @@ from django.urls import reverse
 
 from providers import selectors as providers
 from providers.models import Installation
-from providers.spec import ProviderSpec
+from providers.spec import Access, ProviderSpec
 from tenants.models import Tenant
 from vault.models import Connection, ConnectLink, Status
 from vault.selectors import GivenConsent
 from vault.services import revoke
 from vault.services.accounts import ALIVE
 from vault.services.connect import Arrival, Opening, Stop, Stopped
+from vault.services.enter import KeyRefused, Why
 
-__all__ = ["ALIVE", "Entry", "Landing", "Offer", "Page", "Sheet", "entry", "in_words", "landing", "page_of", "sheet"]
+__all__ = [
+    "ALIVE",
+    "Entry",
+    "Landing",
+    "Offer",
+    "Page",
+    "Sheet",
+    "entry",
+    "in_words",
+    "key_refused",
+    "landing",
+    "page_of",
+    "sheet",
+]
 
 _SOON = timedelta(days=7)
 
@@ -146,12 +160,30 @@ _PAGES: Mapping[Stop, Page] = {
         "This server stopped before {provider} had handed over the access. Nothing was connected.",
         "Ask again in your client and open the fresh link it shows, or start from your connections page.",
     ),
+    Stop.NO_ACCOUNT: Page(
+        HTTPStatus.CONFLICT,
+        "{provider} needs no account",
+        "It asks for none, so there is nothing to connect: everybody in the tenant uses it as it is.",
+        "If it does not work, an administrator has ended its use here or has to install it again: ask them.",
+    ),
 }
+
+_KEY_REFUSED: Mapping[Why, str] = {
+    Why.UNFIT: "That is not a key: one has letters, digits and signs, and no spaces, 4,096 at most.",
+    Why.NOT_ACCEPTED: "{provider} did not accept this key. Check that it is whole and still valid.",
+    Why.NOT_TRIED: "{provider} could not be asked about this key just now. Try again in a moment.",
+}
+"""Never with a part of what was entered."""
 
 
 def page_of(stopped: Stopped) -> Page:
     """What is said, and with which status."""
     return _PAGES[stopped.why].about(stopped.spec.title if stopped.spec else "the provider")
+
+
+def key_refused(refused: KeyRefused, spec: ProviderSpec) -> str:
+    """What is said about a key that was not taken."""
+    return _KEY_REFUSED[refused.why].format(provider=spec.title)
 
 
 def in_words(spec: ProviderSpec, scopes: Iterable[str]) -> list[tuple[str, str]]:
@@ -178,8 +210,8 @@ class Sheet:
 
     @property
     def leaves_for(self) -> str:
-        """Where the button goes."""
-        return self.spec.oauth.authorize_url
+        """Where the button goes; with a key, where that is sent."""
+        return self.spec.oauth.authorize_url if self.spec.access is Access.OAUTH else self.spec.api_base
 
     @property
     def host(self) -> str:
@@ -230,6 +262,8 @@ class Entry:
     consents: Sequence[tuple[GivenConsent, str]]
     ends_at: datetime | None
     """When it has to be connected again, once that is near."""
+    revocable: bool
+    """Its provider has a way to kill tokens."""
     ended: str
     """What has become of it, once it is disconnected."""
 
@@ -300,6 +334,7 @@ def entry(
         several=sum(c.installation_id == row.installation_id and c.status in ALIVE for c in among) > 1,
         consents=consents,
         ends_at=ends if ends is not None and ends < now + _SOON else None,
+        revocable=spec.oauth.revoke_url is not None,
         ended="" if row.status in ALIVE else revoke.in_words(row),
     )
 

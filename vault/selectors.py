@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Max, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, Max, Min, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from audit import selectors as audit_log
+from providers import health
 from providers import selectors as providers
 from providers.spec import Exposure
 from tenants import selectors as tenants
@@ -170,6 +171,11 @@ def connection(connection_id: UUID) -> Connection | None:
     return Connection.objects.select_related("installation", "owner").filter(pk=connection_id).first()
 
 
+def labels_of(tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, str]:
+    """What a tenant's accounts are called, those that are gone left out."""
+    return {row.pk: row.label for row in Connection.objects.filter(tenant_id=tenant_id, pk__in=ids)}
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """What is known of tokens that are still to be killed at their provider."""
@@ -184,6 +190,45 @@ def waiting(tenant_id: UUID) -> dict[UUID, Waiting]:
     rows = Revocation.objects.filter(tenant_id=tenant_id).values_list("connection_id")
     found = rows.annotate(Max("attempts"), Min("created_at"), Min("next_at"))
     return {connection_id: Waiting(*facts) for connection_id, *facts in found}
+
+
+def connections_by_installation(tenant_id: UUID) -> dict[UUID, list[UUID]]:
+    """The ids of a tenant's connections that are used."""
+    found: dict[UUID, list[UUID]] = defaultdict(list)
+    rows = Connection.objects.filter(tenant_id=tenant_id, status=Status.READY)
+    for installation_id, connection_id in rows.values_list("installation_id", "pk"):
+        found[installation_id].append(connection_id)
+    return found
+
+
+def health_of(
+    tenant_id: UUID, *, breakers: Mapping[UUID, health.Breaker] | None = None, now: datetime
+) -> dict[UUID, health.Health]:
+    """How each of a tenant's installations does, by its id; `breakers` where they are known."""
+    ended = defaultdict(list)
+    for each in audit_log.tool_outcomes(tenant_id, now=now):
+        ended[each.provider].append(each)
+    mine = Connection.objects.filter(tenant_id=tenant_id)
+    soon = Q(status=Status.READY, grant_ends_at__lt=now + health.SOON)
+    accounts = {
+        installation_id: health.Connections(*numbers)
+        for installation_id, *numbers in mine.values_list("installation_id").annotate(
+            ready=Count("pk", filter=Q(status=Status.READY)),
+            needs_auth=Count("pk", filter=Q(status=Status.NEEDS_AUTH)),
+            revoking=Count("pk", filter=Q(status=Status.REVOKING)),
+            ending=Count("pk", filter=soon),
+        )
+    }
+    waiting_for_review = providers.listings_to_review(tenant_id)
+    return {
+        row.pk: health.health(
+            ended[row.slug],
+            breaker=(breakers or {}).get(row.pk),
+            connections=accounts.get(row.pk, health.Connections()),
+            review=row.pk in waiting_for_review,
+        )
+        for row in providers.installed(tenant_id)
+    }
 
 
 def exports_of(tenant_id: UUID, user_id: UUID) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from tenants import budgets
 from tenants.background import task
-from vault.services import access, connect, leave, once, question, revoke
+from vault.services import access, connect, leave, listing, once, question, revoke
 
 _KEPT = timedelta(days=1)
 
@@ -38,6 +38,12 @@ def outcomes() -> None:
 def keep_alive() -> None:
     """Connections that their providers would end for not being used."""
     access.keep_alive(most=20)
+
+
+@task
+def tools() -> None:
+    """What providers list now; what has changed waits for an administrator."""
+    listing.sweep(now=datetime.now(UTC))
 
 
 @task

@@ -14,5 +14,6 @@ urlpatterns = [
     path("consent/<uuid:consent_id>/withdraw/", views.consent_withdraw, name="consent_withdraw"),
     path("approve/<uuid:approval_id>/", views.approve_page, name="approve"),
     path("approve/<uuid:approval_id>/withdraw/", views.approve_withdraw, name="approve_withdraw"),
+    path("oauth/client/<uuid:installation_id>/", views.client_document, name="oauth_client"),
     path("oauth/callback/<uuid:installation_id>/", views.callback, name="oauth_callback"),
 ]

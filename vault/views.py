@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import cast
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -13,24 +14,26 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from providers import selectors as providers
 from providers.models import Installation
-from providers.spec import ProviderSpec
+from providers.spec import Access, ProviderSpec
 from tenants import selectors as tenants
 from tenants.models import User
 from tenants.services import Refused
 from vault import approve_pages, consent_pages, pages, selectors
 from vault.models import Approval, Connection, Consent
-from vault.services import accounts, connect, question
+from vault.services import accounts, clients, connect, enter, question
 from vault.services import revoke as revoking
-from vault.services.connect import Stop, Stopped
+from vault.services.connect import Opening, Stop, Stopped
 from vault.services.question import K, State
 
 
+@sensitive_post_parameters("key")
 @login_required
 @require_http_methods(["GET", "POST"])
 def connect_page(request: HttpRequest, slug: str) -> HttpResponse:
@@ -43,6 +46,8 @@ def connect_page(request: HttpRequest, slug: str) -> HttpResponse:
         opening = connect.open_link(handle=handle, slug=slug, user=user, now=now)
         if opening.link.installation.connect_url:
             return _elsewhere(request, opening.link.installation)
+        if opening.spec.access is Access.KEY:
+            return _key(request, opening, now=now)
         if request.method == "GET":
             sheet = pages.sheet(opening, asking=tenants.client_name(opening.link.client))
             return _may_leave_for(render(request, "connect/connect.html", {"sheet": sheet}), sheet.leaves_for)
@@ -59,6 +64,34 @@ def connect_page(request: HttpRequest, slug: str) -> HttpResponse:
         samesite="Lax",
     )
     return response
+
+
+def _key(request: HttpRequest, opening: Opening, *, now: datetime) -> HttpResponse:
+    """The same page where a key is entered: what is wrong with one is said there, and the key is never shown again.
+
+    Raises: Stopped.
+    """
+    wrong, status = "", HTTPStatus.OK
+    if request.method == "POST":
+        try:
+            arrival = enter.enter(opening=opening, text=request.POST.get("key", ""), now=now)
+            return render(request, "connect/connected.html", {"landing": pages.landing(arrival)})
+        except enter.KeyRefused as refused:
+            wrong, status = pages.key_refused(refused, opening.spec), HTTPStatus.UNPROCESSABLE_ENTITY
+    sheet = pages.sheet(opening, asking=tenants.client_name(opening.link.client))
+    return render(request, "connect/key.html", {"sheet": sheet, "wrong": wrong}, status=status)
+
+
+@require_GET
+def client_document(_: HttpRequest, installation_id: UUID) -> HttpResponse:
+    """By which an installation introduces itself to authorization servers (Client ID Metadata Documents).
+
+    Raises: Http404 for one that does not.
+    """
+    document = clients.document(installation_id)
+    if document is None:
+        raise Http404
+    return JsonResponse(document, headers={"Cache-Control": "public, max-age=3600"})
 
 
 @require_GET
@@ -93,9 +126,10 @@ def connections(request: HttpRequest) -> HttpResponse:
         for row in rows
     ]
     offered = [
-        pages.Offer(row, member.tenant, providers.spec_of(row), shareable=member.role in accounts.ADMINS)
+        pages.Offer(row, member.tenant, spec, shareable=member.role in accounts.ADMINS)
         for member in tenants.memberships_of(user)
         for row in providers.installations(member.tenant_id)
+        if (spec := providers.spec_of(row)).access is not Access.NONE
     ]
     shown = {"entries": entries, "offered": offered, "waiting": selectors.open_approvals(user.pk, now=now)}
     return render(request, "connections/list.html", shown)
@@ -161,6 +195,8 @@ def _fresh_link(request: HttpRequest, slug: str, *, user: User, now: datetime) -
     if installation.connect_url:
         return _elsewhere(request, installation)
     spec = providers.spec_of(installation)
+    if spec.access is Access.NONE:
+        raise Stopped(Stop.NO_ACCOUNT, spec)
     scopes = accounts.scopes_to_ask(spec, account)
     if request.GET.get("needed") == "1":
         unneeded = providers.unneeded_scopes(spec, scopes)

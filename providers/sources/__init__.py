@@ -11,6 +11,7 @@ from providers.spec import Access, Invoke, Json, KeySpec, OAuthSpec, ProviderSpe
 
 _INVOKES: Final[Mapping[str, Callable[[Entry, str], Invoke]]] = {"mcp": mcp.invoke, "openapi": openapi.invoke}
 """By source: an entry and the provider's title to what calls it."""
+_REFUSALS: Final = {"mcp": mcp.refusal_of}
 
 
 def spec(slug: str, source: str, facts: Mapping[str, Json], manifest: Manifest, choices: Choices) -> ProviderSpec:
@@ -18,26 +19,28 @@ def spec(slug: str, source: str, facts: Mapping[str, Json], manifest: Manifest, 
 
     `facts` has the fields of a ProviderSpec that are plain JSON, with `oauth` and `key` as objects of theirs.
     """
-    title = facts.get("title") or slug
+    title, access = facts.get("title") or slug, Access(facts.get("access", Access.OAUTH))
     return ProviderSpec(
         id=slug,
         title=title,
         about=facts.get("about", ""),
         api_base=facts["api_base"],
         web_base=facts.get("web_base"),
-        access=Access(facts.get("access", Access.OAUTH)),
+        access=access,
         key=KeySpec(**facts.get("key", {})),
         headers=facts.get("headers", {}),
+        refusal_of=_REFUSALS.get(source),
         oauth=OAuthSpec(**{"authorize_url": "", "token_url": "", **_frozen(facts.get("oauth", {}))}),
         tools=tuple(
-            _tool(entry, choices, _INVOKES[source](entry, title))
+            _tool(entry, choices, _INVOKES[source](entry, title), scoped=access is Access.OAUTH)
             for entry in manifest.entries
             if entry.name not in choices.left_out
         ),
     )
 
 
-def _tool(entry: Entry, choices: Choices, invoke: Invoke) -> ToolSpec:
+def _tool(entry: Entry, choices: Choices, invoke: Invoke, *, scoped: bool) -> ToolSpec:
+    """`scoped`: accounts have scopes; a key has none, and opens what it opens."""
     stated = choices.scopes.get(entry.name)
     return ToolSpec(
         name=entry.name,
@@ -46,8 +49,8 @@ def _tool(entry: Entry, choices: Choices, invoke: Invoke) -> ToolSpec:
         params={name: each if isinstance(each, dict) else {} for name, each in _properties(entry.schema).items()},
         required=frozenset(name for name in entry.schema.get("required", ()) if isinstance(name, str)),
         whole=entry.schema,
-        scopes=frozenset(entry.scopes if stated is None else stated),
-        or_scopes=tuple(map(frozenset, entry.or_scopes)) if stated is None else (),
+        scopes=frozenset(entry.scopes if stated is None else stated) if scoped else frozenset(),
+        or_scopes=tuple(map(frozenset, entry.or_scopes)) if scoped and stated is None else (),
         effect=choices.effect_of(entry),
         tags=entry.tags,
         gives=entry.gives,

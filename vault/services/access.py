@@ -221,7 +221,7 @@ def _abandon(row: SealedTokenSet) -> bool:
 def keep_alive(*, most: int = 100, for_s: float = 20.0) -> int:
     """Refresh connections nobody used for half the time after which their provider ends idle grants."""
     renewed, until = 0, time.monotonic() + for_s
-    for installation in Installation.objects.filter(enabled=True):
+    for installation in Installation.objects.filter(removed=False):
         idle_s = providers.spec_of(installation).oauth.grant_idle_s
         if idle_s is None:
             continue
@@ -422,6 +422,7 @@ def _store(renewal: _Renewal, key: DataKey) -> SealedAccess:
     connection, version, spec = row.connection, row.version + 1, renewal.client.spec
     before = round((row.expires_at - row.refreshed_at).total_seconds()) if row.expires_at else None
     lives_s = fresh.lives_s(spec, before=before, renewable=True)
+    connection.api_base = fresh.api_base or connection.api_base
     sealed = seal_tokens(connection, fresh, version=version, grant=connection.grant, keep_refresh=renewal.old, key=key)
     with transaction.atomic():
         # Held until the commit: a disconnect comes either before, and is seen, or after, and finds these tokens.
@@ -433,6 +434,12 @@ def _store(renewal: _Renewal, key: DataKey) -> SealedAccess:
         if stored:
             _outcome(row, intent.id, EventKind.REFRESH_DONE, version=version)
             _narrow(connection, spec, fresh)
+            if (
+                Connection.objects.filter(pk=connection.pk)
+                .exclude(api_base=connection.api_base)
+                .update(api_base=connection.api_base)
+            ):
+                standing.changed()
     if not stored and not _written(row, intent):
         _outcome(row, intent.id, EventKind.REFRESH_FAILED, code="superseded")
         renewal.give_up()
@@ -473,7 +480,8 @@ def _refused(row: SealedTokenSet, intent: Event, refused: AnswerRefused) -> Seal
             return _sealed_access(current)
         # After a presentation whose answer was lost, this most likely means that it had been worked.
         raise _needs_auth(row, "refresh_outcome_unknown" if row.attempts else "refresh_failed")
-    _release(row, intent, refused.code, spent=refused.code == "malformed", wait_s=refused.retry_after_s)
+    spent = refused.code in {"malformed", "wrong_api_base"}
+    _release(row, intent, refused.code, spent=spent, wait_s=refused.retry_after_s)
     raise Unavailable("The provider did not renew access. Try again in a few seconds.")
 
 

@@ -86,6 +86,7 @@ def keep(
         defaults={"account_label": identity.label, "connected_at": now},
     )
     before = _locked(connection)
+    connection.api_base = tokens.api_base or ""
     lives_for = spec.oauth.grant_lifetime_s
     Connection.objects.filter(pk=connection.pk).update(
         status=Status.READY,
@@ -94,6 +95,7 @@ def keep(
         grant=grant,
         grant_ends_at=now + timedelta(seconds=lives_for) if lives_for else None,
         account_label=identity.label,
+        api_base=connection.api_base,
         connected_at=now,
         epoch=F("epoch") + (0 if created else 1),
     )

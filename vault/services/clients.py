@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
 from django.db import transaction
 
 from providers import selectors as providers
 from providers.models import Installation
 from vault import links, oauth, sealing
 from vault.models import ClientSecret
+
+NAME: Final = "metaagent"
+"""What this product calls itself where it introduces itself."""
 
 
 def secret_context(installation: Installation) -> dict[str, str]:
@@ -38,3 +45,21 @@ def client_of(installation: Installation) -> oauth.Client:
         secret=secret,
         redirect_uri=links.callback_url(installation.pk),
     )
+
+
+def document(installation_id: UUID) -> dict[str, object] | None:
+    """The Client ID Metadata Document of an installation that introduces itself by its address; None for any other."""
+    client_id = links.client_url(installation_id)
+    row = Installation.objects.filter(pk=installation_id, client_id=client_id, enabled=True).first()
+    if row is None or row.tenant.closed_at is not None:
+        return None
+    return {
+        "client_id": client_id,
+        "client_name": NAME,
+        "client_uri": settings.PUBLIC_URL,
+        "application_type": "web",
+        "redirect_uris": [links.callback_url(row.pk)],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    }

@@ -26,13 +26,13 @@ from audit import services as audit
 from audit.events import Event, EventKind
 from providers import selectors as providers
 from providers.errors import ToolError
-from providers.spec import ProviderSpec
+from providers.spec import Access, ProviderSpec
 from tenants import selectors as tenants
 from tenants.models import User
 from vault import links, oauth, sealing
 from vault.crypto import DataKey, KeysUnavailable, Unreadable
 from vault.models import ConnectAttempt, Connection, ConnectLink, Status
-from vault.services import accounts
+from vault.services import accounts, listing
 from vault.services.clients import client_of
 from vault.tokens import AnswerRefused, TokenSet
 
@@ -69,6 +69,7 @@ class Stop(StrEnum):
     NOT_STORED = "not_stored"
     WORKING = "working"
     INTERRUPTED = "interrupted"
+    NO_ACCOUNT = "no_account"
 
 
 class Stopped(Exception):
@@ -183,13 +184,23 @@ def open_link(*, handle: str, slug: str, user: User, now: datetime) -> Opening:
         raise Stopped(Stop.USED, spec)
     if link.expires_at <= now:
         raise Stopped(Stop.EXPIRED, spec)
+    if spec.access is Access.NONE:
+        raise Stopped(Stop.NO_ACCOUNT, spec)
     return Opening(link, spec)
+
+
+def use_up(link: ConnectLink, spec: ProviderSpec, *, now: datetime) -> None:
+    """Take a link's one use, in the caller's transaction, if its person may still connect. Raises: Stopped."""
+    if why := _not_theirs(link, lock=True):
+        raise Stopped(why, spec)
+    if not ConnectLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(used_at=now):
+        raise Stopped(Stop.USED, spec)
 
 
 def start(*, opening: Opening, session_key: str, now: datetime) -> Departure:
     """Begin the round trip: the link is used up, state and PKCE verifier are made. Raises: Stopped."""
     link = opening.link
-    if link.installation.connect_url:
+    if link.installation.connect_url or opening.spec.access is not Access.OAUTH:
         raise Stopped(Stop.CHANGED, opening.spec)
     state, browser, verifier = links.mint_handle(), links.mint_handle(), oauth.new_verifier()
     attempt = ConnectAttempt(link=link, state_digest=links.digest(state), browser_digest=links.digest(browser))
@@ -201,8 +212,7 @@ def start(*, opening: Opening, session_key: str, now: datetime) -> Departure:
     except (Unreadable, KeysUnavailable):
         raise Stopped(Stop.VAULT_CLOSED, opening.spec) from None
     with transaction.atomic():
-        if not ConnectLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(used_at=now):
-            raise Stopped(Stop.USED, opening.spec)
+        use_up(link, opening.spec, now=now)
         attempt.installation_version = link.installation.version
         attempt.save(force_insert=True)
         _event(link, EventKind.CONNECT_STARTED, scopes=" ".join(link.scopes), shared=link.shared)
@@ -217,7 +227,9 @@ def finish(
 ) -> Arrival:
     """Take the provider's answer. Every check comes before `error` and `code` are read. Raises: Stopped."""
     attempt = (
-        ConnectAttempt.objects.select_related("link__tenant", "link__installation", "link__connection", "connection")
+        ConnectAttempt.objects.select_related(
+            "link__tenant", "link__user", "link__installation", "link__connection", "connection"
+        )
         .filter(state_digest=links.digest(answer.get("state", "")), link__installation_id=installation_id)
         .first()
     )
@@ -244,7 +256,9 @@ def finish(
         with contextlib.suppress(DatabaseError):  # which may be why it stopped: the page still says so
             _ended(attempt, stopped)
         raise
-    return _arrival(kept.connection, spec, link, kept.lost)
+    with contextlib.suppress(DatabaseError):  # it is connected: the sweep lists what is not listed now
+        listing.after_connecting(kept.connection.pk)
+    return arrival(kept.connection, spec, link, kept.lost)
 
 
 def settle(*, now: datetime) -> int:
@@ -278,7 +292,7 @@ def _same_again(attempt: ConnectAttempt, spec: ProviderSpec, *, now: datetime) -
     if attempt.outcome == _CONNECTED:
         if attempt.connection is None or attempt.connection.status != Status.READY:
             raise Stopped(Stop.USED, spec)
-        return _arrival(attempt.connection, spec, attempt.link)
+        return arrival(attempt.connection, spec, attempt.link)
     raise Stopped(Stop(attempt.outcome) if attempt.outcome in set(Stop) else Stop.WORKING, spec)
 
 
@@ -289,7 +303,8 @@ def _take(attempt: ConnectAttempt, spec: ProviderSpec, answer: dict[str, str], *
     if not link.installation.enabled or link.installation.version != attempt.installation_version:
         raise Stopped(Stop.CHANGED, spec)
     issuer = answer.get("iss")
-    if issuer is not None and spec.oauth.issuer is not None and issuer != spec.oauth.issuer:
+    wrong = issuer is not None and spec.oauth.issuer is not None and issuer != spec.oauth.issuer
+    if wrong or (issuer is None and spec.oauth.iss_required):  # RFC 9207 section 2.4
         raise Stopped(Stop.WRONG_ISSUER, spec)
     if "error" in answer:
         raise Stopped(Stop.DENIED if answer["error"] == "access_denied" else Stop.PROVIDER_ERROR, spec)
@@ -313,7 +328,8 @@ def _take(attempt: ConnectAttempt, spec: ProviderSpec, answer: dict[str, str], *
     except (AnswerRefused, ToolError) as failed:
         raise Stopped(Stop.EXCHANGE_FAILED, spec, code=getattr(failed, "code", "unavailable")) from None
     try:
-        identity = oauth.identify(client, tokens, nonce=_nonce(spec, answer["state"]))
+        owner = oauth.owned(None if link.shared else link.user)
+        identity = oauth.identify(client, tokens, nonce=_nonce(spec, answer["state"]), owner=owner)
     except (AnswerRefused, ToolError):
         oauth.discard(client, tokens)
         raise Stopped(Stop.IDENTITY_UNKNOWN, spec) from None
@@ -392,7 +408,8 @@ def _store(
     return kept
 
 
-def _arrival(connection: Connection, spec: ProviderSpec, link: ConnectLink, lost: Sequence[str] = ()) -> Arrival:
+def arrival(connection: Connection, spec: ProviderSpec, link: ConnectLink, lost: Sequence[str] = ()) -> Arrival:
+    """What has come of a link."""
     missing = tuple(scope for scope in link.scopes if scope not in connection.scopes)
     expected = link.connection if link.connection_id != connection.pk else None
     return Arrival(connection, spec, missing, tuple(scope for scope in lost if scope not in missing), expected)

@@ -27,13 +27,13 @@ from vault.crypto import KeysUnavailable, Unreadable
 from vault.models import Connection
 from vault.services import accounts
 from vault.services.clients import client_of
-from vault.tokens import AnswerRefused, TokenSet, read_members, read_token_answer
+from vault.tokens import AnswerRefused, TokenSet, own_api_base, read_members, read_token_answer
 
 BODY_BYTES = 65_536
 """The longest token set that is read."""
 MEMBERS = (
     *("access_token", "refresh_token", "token_type", "expires_in", "expires_at"),
-    *("scope", "account_id", "account_label"),
+    *("scope", "account_id", "account_label", "api_base"),
 )
 _READ_LIKE_AN_ANSWER = ("access_token", "refresh_token", "token_type", "expires_in", "scope")
 _PLAIN = OAuthSpec(authorize_url="", token_url="")
@@ -75,13 +75,13 @@ def import_tokens(
     """
     spec = providers.spec_of(installation)
     read_in = _read(given, now)
-    tokens = read_in.tokens
+    tokens = replace(read_in.tokens, api_base=_api_base(spec, given.get("api_base")))
     try:
         key = sealing.active_key(installation.tenant_id)
         client = client_of(installation)
     except (Unreadable, KeysUnavailable):
         raise NotNow("The vault's keys cannot be used right now. Nothing was stored. Try again later.") from None
-    identity = _identity(spec, client, read_in)
+    identity = _identity(spec, client, read_in, owner)
     with transaction.atomic():
         _allowed(installation.tenant_id, owner, by)
         try:
@@ -109,6 +109,22 @@ def import_tokens(
     return kept.connection
 
 
+def _api_base(spec: ProviderSpec, given: object) -> str | None:
+    """Where this account's API is. Raises: Refused."""
+    if not spec.oauth.api_base_path:
+        if given is not None:
+            raise Refused(f"A token set for {spec.title} holds no api_base: it has one address for all accounts.")
+        return None
+    try:
+        found = own_api_base(spec.oauth, given)
+    except AnswerRefused:
+        found = None
+    if found is None:
+        hosts = " or ".join(spec.oauth.api_base_hosts)
+        raise Refused(f"api_base must be the address of this account at {spec.title}: https, and below {hosts}.")
+    return found
+
+
 def _allowed(tenant_id: UUID, owner: User | None, by: UUID | None) -> None:
     """An account belongs to a member; one for everybody is an administrator's to bring. Raises: Refused."""
     if owner is not None and not accounts.may_connect(tenant_id=tenant_id, user_id=owner.pk, shared=False, lock=True):
@@ -121,8 +137,10 @@ def _allowed(tenant_id: UUID, owner: User | None, by: UUID | None) -> None:
         raise Refused("Only an administrator of this tenant may bring an account for everybody. Nothing was stored.")
 
 
-def _identity(spec: ProviderSpec, client: oauth.Client, given: _Given) -> oauth.Identity:
+def _identity(spec: ProviderSpec, client: oauth.Client, given: _Given, owner: User | None) -> oauth.Identity:
     """Whose account it is. Raises: Refused."""
+    if spec.oauth.identity == "owner" and given.account_id is None:
+        return oauth.owned(owner)
     usable = given.tokens.lifetime_s != 0
     if not (usable and spec.oauth.identity == "who_am_i" and spec.oauth.identify_url):
         if given.account_id is None:

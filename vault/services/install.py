@@ -8,8 +8,9 @@ from uuid import UUID
 
 from django.db import transaction
 
-from providers import services as providers
-from providers.models import Installation
+from providers import selectors as providers
+from providers import services as installations
+from providers.models import Installation, Manifest
 from tenants.services import Refused
 from vault.services import revoke
 from vault.services.clients import set_secret
@@ -43,7 +44,7 @@ def install(
     """
     before = None if wanted._state.adding else Installation.objects.get(pk=wanted.pk)  # noqa: SLF001 - Django's documented Model._state
     ended = Ended(0, 0)
-    if before is not None and grant_of(before) != grant_of(wanted):
+    if before is not None and _moved(before, wanted):
         ended = revoke.end_all(installation=before, by=by, now=now)
         if ended.pending and not give_up:
             raise Refused(
@@ -51,7 +52,19 @@ def install(
                 "provider yet. They are not used any more. Run this again when the provider answers, or with --give-up."
             )
     with transaction.atomic():
-        row = providers.store(row=wanted, by=by)
+        row = installations.store(row=wanted, by=by)
         if secret is not None:
             set_secret(installation=row, secret=secret.value)
+        if row.manifest_id is None:  # what was listed elsewhere says nothing about the tools that are there now
+            Manifest.objects.filter(installation=row).delete()
     return Installed(row, ended)
+
+
+def _moved(before: Installation, wanted: Installation) -> bool:
+    """Whether accounts would be used elsewhere, or in another way, than they were connected for."""
+    was, is_now = providers.spec_of(before), providers.spec_of(wanted)
+    return (
+        grant_of(before) != grant_of(wanted)
+        or (before.source, before.url) != (wanted.source, wanted.url)
+        or (was.access, was.key.header) != (is_now.access, is_now.key.header)
+    )

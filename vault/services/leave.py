@@ -62,7 +62,7 @@ def remove_tenant(*, tenant: Tenant, by: UUID | None, now: datetime) -> Ended:
         Tenant.objects.select_for_update().filter(pk=tenant.pk).first()
         list(Membership.objects.select_for_update().filter(tenant=tenant).order_by("pk"))  # see `remove_member`
         ended = revoke.end(Connection.objects.filter(tenant=tenant), by=by, now=now)
-        for row in Installation.objects.filter(tenant=tenant, enabled=True):
+        for row in Installation.objects.filter(tenant=tenant, removed=False):
             providers.switch_off(row=row, by=by)
         _unused_links().filter(tenant=tenant).delete()
         tenants.close_tenant(tenant=tenant, now=now, by=by)
@@ -78,7 +78,7 @@ def end_left(*, now: datetime, most: int = 100) -> int:
         tenant_id=OuterRef("tenant_id"), user_id=OuterRef("owner_id"), user__is_active=True
     )
     left = Connection.objects.exclude(status__in=[Status.REVOKING, Status.REVOKED]).filter(
-        Q(tenant__closed_at__isnull=False) | Q(installation__enabled=False) | (Q(owner__isnull=False) & ~Exists(member))
+        Q(tenant__closed_at__isnull=False) | Q(installation__removed=True) | (Q(owner__isnull=False) & ~Exists(member))
     )
     ids = list(left.values_list("pk", flat=True)[:most])
     if ids:
@@ -88,7 +88,7 @@ def end_left(*, now: datetime, most: int = 100) -> int:
 
 
 def purge(*, now: datetime, most: int = 100) -> int:
-    """Delete what is closed or switched off and has nothing left to do. Returns how many tenants and installations."""
+    """Delete what is closed or removed and has nothing left to do. Returns how many tenants and installations."""
     over = _nothing_left("tenant") | Q(closed_at__lt=now - _GIVE_UP)
     closed = Tenant.objects.filter(over, closed_at__lt=now - _LANDING).order_by("closed_at")[:most]
     return sum([_purge_tenant(row) for row in closed]) + _purge_installations(now=now, most=most)
@@ -115,14 +115,14 @@ def _purge_installations(*, only: Installation | None = None, now: datetime, mos
         link__installation=OuterRef("pk"), used_at__gt=now - _LANDING, connection=None
     )
     off = Installation.objects.filter(
-        ~Exists(landing), _nothing_left("installation"), enabled=False, tenant__closed_at=None
+        ~Exists(landing), _nothing_left("installation"), removed=True, tenant__closed_at=None
     )
     found = (off.filter(pk=only.pk) if only else off).values_list("pk", flat=True)[:most]
     purged = 0
     for pk in list(found):
         with transaction.atomic():
             # Looked at again under the lock: it may have been installed anew, and even been connected.
-            row = Installation.objects.select_for_update().filter(pk=pk, enabled=False).first()
+            row = Installation.objects.select_for_update().filter(pk=pk, removed=True).first()
             if row is not None and not _alive().filter(installation=row).exists():
                 row.delete()
                 purged += 1

@@ -19,6 +19,7 @@ from django.db.models import Q, QuerySet
 from audit import services as audit
 from audit.events import Event, EventKind
 from audit.fingerprint import fingerprint, tenant_key
+from providers.spec import Effect
 from tenants import selectors as tenants
 from tenants import standing
 from tenants.models import User
@@ -207,6 +208,13 @@ def scopes_widened(*, connection: Connection, now: datetime) -> None:
     """The connection may do more than before: what people allowed was less. Call it in the same transaction."""
     for kind in _WORDS:
         _end(_rows(kind).filter(connection=connection), "scopes", by=None, now=now)
+
+
+def tools_changed(*, installation_id: UUID, by: UUID | None, now: datetime) -> None:
+    """Other tools serve than before: what people let them change was for the old ones. Call it in the transaction."""
+    for kind in _WORDS:
+        asked = _rows(kind).filter(connection__installation_id=installation_id).exclude(effect=Effect.READ)
+        _end(asked, "tools", by=by, now=now)
 
 
 def member_removed(*, tenant_id: UUID, user_id: UUID, by: UUID | None, now: datetime) -> None:

@@ -308,7 +308,8 @@ def _write_down(connection: Connection, tokens: TokenSet, version: int, now: dat
         current = Connection.objects.select_for_update().filter(pk=connection.pk).first()
         if current and current.status == Status.READY and current.epoch == connection.epoch:
             return None
-        sealed = seal_tokens(connection, tokens, version=version, grant=connection.grant)
+        # Bound to the row as it is now: the account may have another address by now, and has to open them with it.
+        sealed = seal_tokens(current or connection, tokens, version=version, grant=connection.grant)
         Connection.objects.filter(pk=connection.pk, status=Status.REVOKED).update(status=Status.REVOKING)
         intent = _event(connection, EventKind.REVOKE_INTENT, None, why="late")
         audit.append([intent])

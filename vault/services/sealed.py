@@ -1,7 +1,7 @@
 """Token sets at rest: what each ciphertext is bound to, and the two ways in and out of it.
 
 A token opens only in the row, for the version, owner and account it was sealed for, and only while what it may be
-sent to (`grant_of`) is what it was issued for.
+sent to (`grant_of`, and the account's own address) is what it was issued for.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def token_context(
 
     `renewable` (there is a refresh token) binds the access token too, so that an emptied refresh token is noticed.
     """
+    own = {"api_base": connection.api_base} if connection.api_base else {}
     return {
+        **own,
         "row": str(connection.pk),
         "owner": str(connection.owner_id or "tenant"),
         "account": connection.account_id,
