@@ -30,6 +30,10 @@ class EventKind(StrEnum):
     PROVIDER_INSTALLED = "provider.install.done"
     PROVIDER_CHANGED = "provider.change.done"
     PROVIDER_REMOVED = "provider.remove.done"
+    MANIFEST_LISTED = "manifest.list.done"
+    MANIFEST_ACCEPTED = "manifest.accept.done"
+    MANIFEST_REFUSED = "manifest.refuse.done"
+    MANIFEST_CHOSEN = "manifest.choose.done"
     LINK_OPENED_BY_ANOTHER = "connect.open.wrong_person"
     LINK_REFUSED = "connect.open.refused"
     CONNECT_STARTED = "connect.start.done"
@@ -71,6 +75,7 @@ class EventKind(StrEnum):
     SHRED_INTENT = "vault.shred.intent"
     SHRED_DONE = "vault.shred.done"
     EXPORTED = "audit.export.done"
+    LOG_READ = "audit.read.done"
 
 
 @value
@@ -90,3 +95,16 @@ class Event:
     detail: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     id: uuid.UUID = field(default_factory=uuid.uuid4)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@value
+class Outcomes:
+    """How often tool calls of one provider ended in one way; what the result cache answered is left out."""
+
+    provider: str
+    code: str
+    """Why they failed; empty: they did not."""
+    hour: int
+    """In the last hour; `day`: in the last 24."""
+    day: int
+    last: datetime

@@ -107,6 +107,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "tenants.access.consoles",
             ],
         },
     },
@@ -162,6 +163,9 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_FAILURES_PER_HOUR = env.number("LOGIN_FAILURES_PER_HOUR", 10, least=1)
 """Failed log-ins per address and per e-mail before a pause."""
+
+CONFIRM_S = env.number("CONFIRM_S", 600, least=60, most=86_400)
+"""How long a password that was just said counts for what wants a recent one."""
 
 # --- The authorization server for MCP clients (tenants/oauth)
 
@@ -406,6 +410,8 @@ BACKGROUND = env.flag("BACKGROUND", default=True) and not env.text("CELERY_BROKE
 """Whether the web process does the background work itself. With a broker, workers of their own do it."""
 SWEEP_EVERY_S = env.number("SWEEP_EVERY_S", 10, least=1, most=3_600)
 """How often tokens that are to be revoked are looked for."""
+MANIFEST_EVERY_S = env.number("MANIFEST_EVERY_S", 21_600, least=60)
+"""How often, at most, a provider is asked which tools it has now. What has changed waits for an administrator."""
 CELERY_IMPORTS = ["vault.tasks", "tenants.oauth.tasks"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_POOL, CELERY_WORKER_CONCURRENCY = "threads", 4

@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("tenants.urls")),
     path("", include("tenants.oauth.urls")),
     path("", include("vault.urls")),
+    path("", include("metaagent.console.urls")),
     path("api/v1/tenants/<slug:tenant>/connections/", ImportView.as_view(), name="import"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -76,6 +77,11 @@ def memberships_of(user: User) -> QuerySet[Membership]:
 def memberships(tenant_id: UUID) -> QuerySet[Membership]:
     """A tenant's members, also those who cannot log in any more."""
     return Membership.objects.filter(tenant_id=tenant_id).select_related("user").order_by("user__email")
+
+
+def people(ids: Collection[UUID]) -> dict[UUID, str]:
+    """The e-mail addresses of people, those who are gone left out."""
+    return dict(User.objects.filter(pk__in=ids).values_list("pk", "email"))
 
 
 def live_memberships() -> QuerySet[Membership]:

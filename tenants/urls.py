@@ -7,5 +7,6 @@ from tenants import views
 urlpatterns = [
     path("", views.home, name="home"),
     path("login/", views.login_page, name="login"),
+    path("confirm/", views.confirm_page, name="confirm"),
     path("logout/", views.logout_page, name="logout"),
 ]

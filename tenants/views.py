@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import cast
+
 from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from tenants import refusals
+from tenants import access, refusals
+from tenants.models import User
 
 
 @require_safe
@@ -37,6 +42,24 @@ def login_page(request: HttpRequest) -> HttpResponse:
             refusals.count(counter)
         return _form(request, onward, "E-mail or password is not right. Try again.", email, status=401)
     login(request, user)
+    access.confirm(request, now=datetime.now(UTC))
+    return redirect(onward)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def confirm_page(request: HttpRequest) -> HttpResponse:
+    """The password once more, before what a forgotten session must not do; then on to `next`."""
+    onward, user = _onward(request), cast("User", request.user)
+    if request.method != "POST":
+        return _confirm_form(request, onward)
+    counter = refusals.counter("confirm-failures", str(user.pk))
+    if refusals.many(counter, most=settings.LOGIN_FAILURES_PER_HOUR):
+        return _confirm_form(request, onward, "Too many attempts. Wait an hour.", status=429)
+    if not user.check_password(request.POST.get("password", "")[:4_096]):
+        refusals.count(counter)
+        return _confirm_form(request, onward, "That is not the password. Try again.", status=401)
+    access.confirm(request, now=datetime.now(UTC))
     return redirect(onward)
 
 
@@ -79,6 +102,10 @@ def _onward(request: HttpRequest) -> str:
     path = wanted.partition("?")[0]  # only this decides where it leads, and the check refuses long queries
     ours = path.startswith("/") and url_has_allowed_host_and_scheme(path, allowed_hosts=None)
     return wanted if ours else settings.LOGIN_REDIRECT_URL
+
+
+def _confirm_form(request: HttpRequest, onward: str, problem: str = "", status: int = 200) -> HttpResponse:
+    return render(request, "registration/confirm.html", {"next": onward, "problem": problem}, status=status)
 
 
 def _form(request: HttpRequest, onward: str, problem: str = "", email: str = "", status: int = 200) -> HttpResponse:
