@@ -41,6 +41,8 @@ class Case:
     """In the wire of 2025-11-25 with a session id; else of 2026-07-28."""
     paced: bool = False
     """Measured at a pace too."""
+    remote: bool = False
+    """The provider is an MCP server."""
 
 
 CASES = {
@@ -48,6 +50,7 @@ CASES = {
     "tool_50ms": Case(50, paced=True),
     "tool_instant_2025": Case(0, handshake=True),
     "tool_50ms_2025": Case(50, handshake=True, paced=True),
+    "mcp_provider": Case(0, remote=True),
 }
 _PER_S, _PACED_CALLERS = 500, 128
 PRODUCT, BARE, RAW, PROVIDER = "metaagent", "bare_sdk", "raw_asgi", "provider"
@@ -127,14 +130,20 @@ def everything(starts: int, samples: Path | None) -> Iterator[Bench]:
         port = free_port()
         database = stack.enter_context(product.database())
         settings = product.environment(folder, port, provider.port, database, samples)
-        accounts = product.accounts(settings)
-        random.Random(1).shuffle(accounts)  # noqa: S311 - an order, the same in every run
+        settings |= {"BENCH_PROVIDERS": f"sentry {product.REMOTE}"}
+        everybody = product.accounts(settings)
+        random.Random(1).shuffle(everybody)  # noqa: S311 - an order, the same in every run
+        remote = [each for each in everybody if each.path.endswith(f"/{product.REMOTE}")]
+        accounts = [each for each in everybody if each not in remote]
 
         first = calls.call(port, accounts[0].path, accounts[0].key, delay_ms=0)
         ours, answer = product_started(stack, bench, settings, port, first, starts)
         sessions = [calls.opened(port, each.path, each.key) for each in accounts]
 
         def to_product(case: Case) -> list[bytes]:
+            if case.remote:
+                tool = f"use_{product.REMOTE}"
+                return [calls.call(port, each.path, each.key, delay_ms=case.delay_ms, tool=tool) for each in remote]
             return [
                 calls.call(
                     port,
@@ -158,7 +167,12 @@ def everything(starts: int, samples: Path | None) -> Iterator[Bench]:
             answer = first_answer(server, same_call(at)(Case(0))[0])
             (folder / "answer").write_bytes(answer)
             bench.targets[name] = Target(server, same_call(at))
-        bench.targets[PROVIDER] = Target(provider, lambda case: [calls.direct(provider.port, delay_ms=case.delay_ms)])
+        bench.targets[PROVIDER] = Target(
+            provider,
+            lambda case: [
+                (calls.direct_mcp if case.remote else calls.direct)(provider.port, delay_ms=case.delay_ms),
+            ],
+        )
         for _ in bench.round(Case(0), _WARM_CALLERS, _WARM_S):
             pass
         if samples:

@@ -10,6 +10,7 @@ from typing import Any
 from bench import stub
 
 TOOL = "use_sentry"
+SEARCH = "search_issues"
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"prompt": {"type": "string"}, "options": {"type": "object"}}}
 _ERA = "2026-07-28"
 _HANDSHAKE = "2025-11-25"
@@ -21,18 +22,26 @@ _META = {
 }
 
 
-def call(port: int, path: str, key: str, *, delay_ms: int, session: str | None = None) -> bytes:
+def call(port: int, path: str, key: str, *, delay_ms: int, session: str | None = None, tool: str = TOOL) -> bytes:
     """One `tools/call`, as bytes to send, whose provider takes `delay_ms`.
 
     With `session`, what `opened` gave, it is one of the handshake era; else of 2026-07-28.
     """
-    options = {"mode": "tool", "tool": "search_issues", "args": {"org": stub.organization(delay_ms), "limit": 2}}
-    return request(port, path, key, {"prompt": "Show the latest errors", "options": options}, session=session)
+    options = {"mode": "tool", "tool": SEARCH, "args": _search(delay_ms)}
+    return request(
+        port, path, key, {"prompt": "Show the latest errors", "options": options}, session=session, tool=tool
+    )
 
 
-def request(port: int, path: str, key: str, arguments: Mapping[str, Any], *, session: str | None = None) -> bytes:
+def _search(delay_ms: int) -> dict[str, Any]:
+    return {"org": stub.organization(delay_ms), "limit": 2}
+
+
+def request(
+    port: int, path: str, key: str, arguments: Mapping[str, Any], *, session: str | None = None, tool: str = TOOL
+) -> bytes:
     """A call with any arguments; see `call`."""
-    body, headers = message("tools/call", TOOL, {"name": TOOL, "arguments": arguments}, key, session=session)
+    body, headers = message("tools/call", tool, {"name": tool, "arguments": arguments}, key, session=session)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return _request(f"POST {path}", port, f"{lines}Content-Length: {len(body)}\r\n", body)
 
@@ -76,6 +85,11 @@ def direct(port: int, *, delay_ms: int) -> bytes:
     organization = stub.organization(delay_ms)
     query = "query=is%3Aunresolved&sort=date&statsPeriod=14d&limit=2"
     return fetch(port, f"/api/0/organizations/{organization}/issues/?{query}", "token-of-nobody")
+
+
+def direct_mcp(port: int, *, delay_ms: int) -> bytes:
+    """The same of a provider that is an MCP server."""
+    return request(port, "/mcp", "token-of-nobody", _search(delay_ms), tool=SEARCH)
 
 
 def fetch(port: int, address: str, bearer: str) -> bytes:

@@ -15,6 +15,8 @@ from pathlib import Path
 from bench.servers import ROOT, NotServing
 from tests import services
 
+REMOTE = "remote"
+"""The provider that is an MCP server."""
 TENANTS, PEOPLE = 6, 10
 """How many tenants, and people in each; every person has a key and a connected account."""
 

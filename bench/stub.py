@@ -1,4 +1,4 @@
-"""A provider that costs next to nothing: Sentry's search for issues, answered at once or after a while.
+"""A provider that costs next to nothing: a search for issues, Sentry's or an MCP server's, at once or after a while.
 
 The organization asked about says how long it takes: `after-50ms`. Run: `python -m bench.stub PORT`.
 """
@@ -70,13 +70,34 @@ def _issue(number: int) -> dict[str, object]:
     }
 
 
-_BODY = json.dumps([_issue(number) for number in (1, 2)]).encode()
+_ISSUES = [_issue(number) for number in (1, 2)]
+_BODY = json.dumps(_ISSUES).encode()
 _ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: nginx\r\nX-Hits: 2\r\n"
     b"X-Sentry-Rate-Limit-Limit: 40\r\nX-Sentry-Rate-Limit-Remaining: 39\r\nContent-Length: %d\r\n\r\n%b"
 ) % (len(_BODY), _BODY)
 _REFUSAL = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}"
 _MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"
+
+_POST = re.compile(rb"^POST /mcp .*?\r\ncontent-length: *([0-9]+)", re.IGNORECASE | re.DOTALL)
+_ORGANIZATION = re.compile(rb'"org": *"after-([0-9]+)ms"')
+_ID = re.compile(rb'"id": *([0-9]+)')
+_HELLO = json.dumps({"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
+_FOUND = json.dumps(
+    {
+        "resultType": "complete",
+        "content": [{"type": "text", "text": json.dumps({"issues": _ISSUES})}],
+        "structuredContent": {"issues": _ISSUES},
+    }
+)
+
+
+def _result(request: bytes) -> bytes:
+    """The answer of an MCP server of 2026-07-28 with one tool."""
+    number = _ID.search(request)
+    result = _HELLO if b'"server/discover"' in request else _FOUND
+    body = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (number[1] if number else b"0", result.encode())
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 class _Provider(asyncio.Protocol):
@@ -89,22 +110,26 @@ class _Provider(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._request += data
-        if not self._request.endswith(b"\r\n\r\n"):
+        head, end, body = self._request.partition(b"\r\n\r\n")
+        posted = _POST.match(head)
+        if not end or (posted and len(body) < int(posted[1])):
             return
         request, self._request = self._request, b""
-        asked = _DELAY.match(request)
-        if asked is None:
+        asked = _ORGANIZATION.search(body) if posted else _DELAY.match(request)
+        if asked is None and not posted:
             self._transport.write(_MISSING)
         elif b"\r\nauthorization: bearer token-of-" not in request.lower():
             self._transport.write(_REFUSAL)
-        elif delay_ms := int(asked[1]):
-            self._loop.call_later(delay_ms / 1e3, self._answer)
         else:
-            self._answer()
+            answer, delay_ms = _result(body) if posted else _ANSWER, int(asked[1]) if asked else 0
+            if delay_ms:
+                self._loop.call_later(delay_ms / 1e3, self._answer, answer)
+            else:
+                self._answer(answer)
 
-    def _answer(self) -> None:
+    def _answer(self, answer: bytes) -> None:
         if not self._transport.is_closing():
-            self._transport.write(_ANSWER)
+            self._transport.write(answer)
 
 
 async def _serve(port: int) -> None:

@@ -29,6 +29,7 @@ app.conf.beat_schedule = {
     "departures": _every(60, "vault.tasks.departures"),
     "outcomes": _every(60, "vault.tasks.outcomes"),
     "keep-alive": _every(60, "vault.tasks.keep_alive"),
+    "tools": _every(60, "vault.tasks.tools"),
     "forget": _every(300, "vault.tasks.forget"),
     "clients": _every(300, "tenants.oauth.tasks.sweep"),
 }

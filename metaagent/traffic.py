@@ -10,9 +10,10 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 from uuid import UUID
 
 import redis
@@ -32,8 +33,8 @@ local function count(key)
 end
 """
 _ENTER: Final = f"""{_COUNT}
-local pause, faults, probe, account, tenant = unpack(KEYS)
-local per_account, per_tenant, most, pause_ms, number = unpack(ARGV)
+local pause, faults, probe, account, tenant, installation = unpack(KEYS)
+local per_account, per_tenant, per_installation, most, pause_ms, number = unpack(ARGV)
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local minute = 60000000
@@ -59,6 +60,11 @@ end
 local account_full, tenant_full = taken(account, per_account), taken(tenant, per_tenant)
 if account_full > now + minute then return {{4, math.ceil((account_full - now - minute) / 1000), failures}} end
 if tenant_full > now + minute then return {{5, math.ceil((tenant_full - now - minute) / 1000), failures}} end
+if tonumber(per_installation) > 0 then
+  local full = taken(installation, per_installation)
+  if full > now + minute then return {{5, math.ceil((full - now - minute) / 1000), failures}} end
+  keep(installation, full)
+end
 keep(account, account_full)
 keep(tenant, tenant_full)
 
@@ -87,6 +93,8 @@ return 1
 
 _PROBE: Final = 1
 _WHY: Final = {2: Why.PAUSED, 3: Why.OPEN, 4: Why.ACCOUNT, 5: Why.TENANT}
+_DIGITS: Final = 9
+"""Of the largest count there can be."""
 _FAULTS_KEPT_MS: Final = 3_600_000
 """Failures further apart than this are not in a row."""
 
@@ -113,7 +121,6 @@ class RedisTraffic:
         self._server = server
         self._run = run
         self._limits = limits
-        self._pause_ms = max(1, int(limits.breaker_pause_s * 1_000))
         self._cost_alone = 1 / share
         self._local = LocalTraffic(limits, clock)
         """Sees what this process sends and learns: losing Redis forgets no pause, no dead provider, no call."""
@@ -174,34 +181,30 @@ class RedisTraffic:
 
     def _ask(self, client: redis.Redis, lane: Lane, number: int) -> tuple[Held | None, bool, int]:
         installation = lane.installation_id.hex
-        limits = self._limits
+        limits = self._limits.under(lane.limits)
         keys = (
             f"traffic:pause:{lane.connection_id.hex}",
             f"traffic:faults:{installation}",
             f"traffic:probe:{installation}",
             f"traffic:account:{lane.connection_id.hex}",
             f"traffic:tenant:{lane.tenant_id.hex}",
+            f"traffic:installation:{installation}",
         )
-        args = (limits.per_account, limits.per_tenant, limits.breaker_failures, self._pause_ms, number)
+        args = (
+            limits.per_account,
+            limits.per_tenant,
+            limits.per_installation,
+            limits.breaker_failures,
+            _pause_ms(limits),
+            number,
+        )
         try:
-            return self._believed(self._enter(keys, args, client=client))
+            return _believed(self._enter(keys, args, client=client), limits)
         except ValueError:  # the client's parser raises it too
             raise redis.InvalidResponse from None
 
-    def _believed(self, reply: object) -> tuple[Held | None, bool, int]:
-        """As far as the reply can be true. Raises: ValueError."""
-        match reply:
-            case [int(verdict), int(wait_ms), int(failures)] if 0 <= verdict <= max(_WHY):
-                why = _WHY.get(verdict)
-            case _:
-                raise ValueError("this is none of our replies")
-        if why is None:
-            return None, verdict == _PROBE, failures
-        longest = {Why.PAUSED: LONGEST_PAUSE_S, Why.OPEN: self._limits.breaker_pause_s}.get(why, 60.0)
-        return Held(why, min(max(wait_ms / 1_000, 0.0), longest)), False, failures
-
     async def _tell(self, lane: Lane, probe: float, lesson: Lesson) -> None:
-        installation = lane.installation_id.hex
+        installation, limits = lane.installation_id.hex, self._limits.under(lane.limits)
         keys = (
             f"traffic:pause:{lane.connection_id.hex}",
             f"traffic:faults:{installation}",
@@ -210,8 +213,8 @@ class RedisTraffic:
         args = (
             lesson.heard.value,
             lesson.pause_s * 1_000,
-            self._limits.breaker_failures,
-            self._pause_ms,
+            limits.breaker_failures,
+            _pause_ms(limits),
             f"{probe:.0f}",
             _FAULTS_KEPT_MS,
         )
@@ -221,3 +224,49 @@ class RedisTraffic:
             return
         except Exception:
             log.exception("redis was not told what became of a call of installation %s", lane.installation_id)
+
+
+def _pause_ms(limits: TrafficLimits) -> int:
+    return max(1, int(limits.breaker_pause_s * 1_000))
+
+
+def _believed(reply: object, limits: TrafficLimits) -> tuple[Held | None, bool, int]:
+    """As far as the reply can be true. Raises: ValueError."""
+    match reply:
+        case [int(verdict), int(wait_ms), int(failures)] if 0 <= verdict <= max(_WHY):
+            why = _WHY.get(verdict)
+        case _:
+            raise ValueError("this is none of our replies")
+    if why is None:
+        return None, verdict == _PROBE, failures
+    longest = {Why.PAUSED: LONGEST_PAUSE_S, Why.OPEN: limits.breaker_pause_s}.get(why, 60.0)
+    return Held(why, min(max(wait_ms / 1_000, 0.0), longest)), False, failures
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What Redis knows of an installation's traffic at one moment."""
+
+    faults: int
+    """Failed calls in a row."""
+    paused: int
+    """Accounts that are left alone because their provider asked for it."""
+
+
+def seen(server: Server, installations: Mapping[UUID, Sequence[UUID]]) -> dict[UUID, Seen]:
+    """By installation, each given with its connections. One round trip. Raises: metaagent.cache.Lost."""
+    names = [f"traffic:faults:{each.hex}" for each in installations]
+    names += [f"traffic:pause:{each.hex}" for connections in installations.values() for each in connections]
+    if not names:
+        return {}
+    # `mget` of a synchronous client gives a list; its type says that it might have to be awaited.
+    found = iter(cast("list[object]", server.ask(lambda client: client.mget(names))))
+    faults = {each: _count(next(found)) for each in installations}
+    return {
+        each: Seen(faults[each], sum(next(found) is not None for _ in connections))
+        for each, connections in installations.items()
+    }
+
+
+def _count(found: object) -> int:
+    return int(found) if isinstance(found, bytes) and found.isdigit() and len(found) <= _DIGITS else 0

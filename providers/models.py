@@ -47,6 +47,9 @@ class Installation(models.Model):
     connect_url = models.URLField(max_length=500, blank=True)
     """Where people connect when the OAuth flow is run elsewhere and its tokens are imported; empty: here."""
     enabled = models.BooleanField(default=True)
+    """Whether anybody sees or uses it. Off, it keeps its connections."""
+    removed = models.BooleanField(default=False)
+    """Its connections end, then the row goes; off for good unless it is installed anew."""
     client_id = models.CharField(max_length=300, blank=True)
     api_base = models.CharField(max_length=300, blank=True)
     url = models.CharField(max_length=500, blank=True)

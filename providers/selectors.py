@@ -14,12 +14,24 @@ from django.db.models import QuerySet
 from providers import catalogue, sources
 from providers.manifest import Choices, Manifest
 from providers.models import Installation
+from providers.models import Manifest as Listing
 from providers.spec import ProviderSpec
 
 
 def installations(tenant_id: UUID) -> QuerySet[Installation]:
     """What a tenant exports, in the order of the names."""
     return Installation.objects.filter(tenant_id=tenant_id, enabled=True).order_by("slug")
+
+
+def installed(tenant_id: UUID) -> QuerySet[Installation]:
+    """The same with what is switched off."""
+    return Installation.objects.filter(tenant_id=tenant_id, removed=False).order_by("slug")
+
+
+def listings_to_review(tenant_id: UUID) -> set[UUID]:
+    """The installations whose source lists tools that wait for an administrator."""
+    waiting = Listing.objects.filter(installation__tenant_id=tenant_id, state=Listing.State.PENDING)
+    return set(waiting.values_list("installation_id", flat=True))
 
 
 def installation(tenant_id: UUID, slug: str) -> Installation | None:
@@ -38,28 +50,32 @@ def spec_of(row: Installation) -> ProviderSpec:
 
 
 _KEPT = 512
-_specs: OrderedDict[tuple[UUID, int, UUID | None], ProviderSpec] = OrderedDict()
-"""By installation, its version and its manifest: each is made once, for making one reads all of its tools."""
+_specs: OrderedDict[tuple[UUID, int, UUID | None], tuple[object, ProviderSpec]] = OrderedDict()
+"""By installation, its version and its manifest, with what it was made of: each is made once, for making one reads all
+of its tools. A row that is not stored yet has the version of the one that is."""
 
 
 def _listed(row: Installation) -> ProviderSpec:
     """The provider of an MCP server or a document."""
     key = row.pk, row.version, row.manifest_id
-    if (kept := _specs.get(key)) is not None:
+    made_of = row.source, row.facts, row.overrides, row.api_base
+    kept_of, kept = _specs.get(key, (None, None))
+    if kept is not None and kept_of == made_of:
         return kept
     pinned = row.manifest
     manifest, choices = Manifest.read(pinned.text if pinned else "[]"), Choices.read(pinned.choices if pinned else {})
     found = sources.spec(row.slug, row.source, row.facts, manifest, choices)
     stated: dict[str, Any] = {name: _frozen(value) for name, value in row.overrides.items()}
     found = replace(found, api_base=row.api_base or found.api_base, oauth=replace(found.oauth, **stated))
-    _specs[key] = found
+    _specs[key] = made_of, found
     if len(_specs) > _KEPT:
         _specs.popitem(last=False)
     return found
 
 
-_FOR_ITSELF = frozenset({"openid", "profile", "email", "offline_access"})
-"""Scopes of OpenID Connect: they say whose account it is and keep it connected; no tool ever needs them."""
+_FOR_ITSELF = frozenset({"openid", "profile", "email", "offline_access", "refresh_token"})
+"""Scopes of OpenID Connect, and Salesforce's name for the last of them: they say whose account it is and keep it
+connected; no tool ever needs them."""
 
 
 def unneeded_scopes(spec: ProviderSpec, scopes: Iterable[str]) -> tuple[str, ...]:

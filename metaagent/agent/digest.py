@@ -7,6 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 
 import orjson
 
@@ -266,10 +267,11 @@ def reading(data: Json, *, room: int) -> str:
         return bounded(data.strip() or "Nothing was found.", room)
     if isinstance(data, Mapping):
         rows = _rows_of(data)
-        facts = _facts({name: each for name, each in data.items() if each is not rows} if rows else data, 240)
+        most = _FIELDS if rows else 4 * _FIELDS
+        facts = _facts({name: each for name, each in data.items() if each is not rows} if rows else data, 240, most)
         if rows is None:
             return _listed("", [f"{name}: {said}" if name else f"**{said}**" for name, said in facts], room)
-        about = ", ".join(f"{name}: {said}" if name else said for name, said in facts[:_FIELDS])
+        about = ", ".join(f"{name}: {said}" if name else said for name, said in facts)
         return _listed(f"{about}\n" if about else "", map(_row, rows), room, total=len(rows))
     if isinstance(data, list):
         return _listed("", map(_row, data), room, total=len(data))
@@ -306,20 +308,26 @@ def _listed(head: str, lines: Iterable[str], room: int, *, total: int = 0) -> st
 def _row(row: Json) -> str:
     if not isinstance(row, Mapping):
         return _said(row, 120) or "nothing"
-    facts = _facts(row, 100)
+    facts = _facts(row, 100, _FIELDS)
     title = f"**{facts[0][1]}**" if facts and not facts[0][0] else ""
-    rest = ", ".join(f"{name}: {said}" for name, said in facts[bool(title) : _FIELDS])
+    rest = ", ".join(f"{name}: {said}" for name, said in facts[bool(title) :])
     return f"{title} ({rest})" if title and rest else title or rest or "nothing"
 
 
-def _facts(row: Mapping[str, Json], limit: int, depth: int = _DEEP) -> list[tuple[str, str]]:
+def _facts(row: Mapping[str, Json], limit: int, most: int, depth: int = _DEEP) -> list[tuple[str, str]]:
     """The fields that say something, in words, the telling ones first; the title stands first and without its name."""
     ranked = sorted(row.items(), key=lambda field: _rank(str(field[0])))[: 4 * _FIELDS]
-    return [
-        ("" if _rank(str(name)) == _TITLE and not number else clean(str(name), 40), said)
+    facts = (
+        ("" if _rank(str(name)) == _TITLE and not number else _called(str(name)), said)
         for number, (name, each) in enumerate(ranked)
         if (said := _said(each, limit, depth))
-    ]
+    )
+    return list(islice(facts, most))
+
+
+@lru_cache(maxsize=1_024)
+def _called(name: str) -> str:
+    return clean(name, 40)
 
 
 @lru_cache(maxsize=1_024)
@@ -342,10 +350,10 @@ def _said(data: Json, limit: int, depth: int = _DEEP) -> str:
         return str(data)
     if depth <= 1:
         return plural(len(data), "field") if data else ""
-    facts = _facts(data, limit // 2, depth - 1)
+    facts = _facts(data, limit // 2, _INSIDE, depth - 1)
     if facts and not facts[0][0]:
         return facts[0][1]
-    return ", ".join(f"{name} {said}" for name, said in facts[:_INSIDE])
+    return ", ".join(f"{name} {said}" for name, said in facts)
 
 
 def _said_list(data: Sequence[Json], limit: int, depth: int) -> str:

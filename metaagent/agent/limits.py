@@ -39,15 +39,19 @@ class Buckets:
         self._most = most
         self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
 
-    def take(self, key: Hashable, now: float, cost: float = 1) -> int:
-        """0 when the key may go on, else the seconds to wait. `now` is monotonic."""
+    def take(self, key: Hashable, now: float, cost: float = 1, *, per_minute: int | None = None) -> int:
+        """0 when the key may go on, else the seconds to wait. `now` is monotonic; `per_minute` is for a key that has
+        another limit than the rest.
+        """
+        size = per_minute or self._per_minute
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = Bucket(self._per_minute, self._per_minute, now)
+            bucket = self._buckets[key] = Bucket(size, size, now)
             if len(self._buckets) > self._most:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)
+            bucket.size = size
         return bucket.take(now, cost)
 
     def give_back(self, key: Hashable, cost: float = 1) -> None:

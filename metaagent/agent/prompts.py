@@ -5,10 +5,12 @@ Nothing here is secret, and no rule is kept by it: what a model may not do, the 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from metaagent.agent.measure import most_tokens
 from metaagent.agent.model import ModelTool
 from metaagent.agent.plan import MOST_EACH, MOST_STEPS
 from providers.spec import Effect, Json, ToolSpec
@@ -92,6 +94,23 @@ def shown(tools: Iterable[ToolSpec]) -> str:
     """Tools as a model needs them to call them, one line each; what several have in common is described once."""
     described: set[tuple[str, str]] = set()
     return "\n".join(_line(tool, described) for tool in tools)
+
+
+_MOST_SCHEMAS = 7_000
+"""Tokens by the upper bound of `measure`, which counts schemas two and a half times and more."""
+
+
+def in_full(tools: Iterable[ToolSpec]) -> list[ModelTool]:
+    """Tools with their whole schemas, the first ones that less than 3,000 tokens hold; never none."""
+    given: list[ModelTool] = []
+    left = _MOST_SCHEMAS
+    for tool in tools:
+        each = ModelTool(tool.name, _short(tool.summary, _MOST_SUMMARY), tool.schema)
+        left -= most_tokens(json.dumps([each.name, each.description, each.input_schema], separators=(",", ":")))
+        if given and left < 0:
+            break
+        given.append(each)
+    return given
 
 
 def _line(tool: ToolSpec, described: set[tuple[str, str]]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from metaagent.agent import gate
@@ -47,6 +47,7 @@ from metaagent.agent.types import (
 )
 from metaagent.agent.work import Manner, Work, result_key, sent
 from providers.errors import Unavailable
+from providers.limits import counting
 from providers.spec import ConsentPolicy, Effect, Json
 
 log = logging.getLogger(__name__)
@@ -198,6 +199,9 @@ class Agent:
             meant = gate.meant(admission, account_id=ask.account_id, sticky=sticky)
             raise await self._with_link(principal, admission, meant, ask, chosen)
         memory.connection_id = chosen.id
+        if (own := admission.limits.tool_calls_per_ask) is not None:
+            purse = run.purse
+            purse.limits = replace(purse.limits, calls=counting("tool_calls_per_ask", own, purse.limits.calls))
         toolbox = Toolbox(
             ports=self._ports,
             results=self._results,

@@ -44,6 +44,7 @@ from providers.errors import (
     ToolError,
     TooManyRequests,
 )
+from providers.limits import counting
 from providers.spec import Effect, Json, Result, ToolSpec
 
 _ONE = Amount(calls=1)
@@ -103,7 +104,8 @@ class Toolbox:
     @property
     def hosts(self) -> frozenset[str]:
         """The provider's own."""
-        return foreign.own_hosts(self.admission.provider.api_base, self.admission.provider.web_base)
+        provider = self.admission.provider
+        return foreign.own_hosts(provider.api_base, provider.web_base, self.connection.api_base)
 
     async def settled(self) -> None:
         """Every call's outcome is on record when this returns. Raises what the log raises.
@@ -192,7 +194,9 @@ class Toolbox:
         token = await self._token()
         kept = Kept.of(self.principal, self.admission, self.connection, token, tool, args)
         if (found := self._found.get(kept.key)) is None:
-            found, hit = await self.results.get(kept, tool.keep_s, lambda: self._invoke(token, tool, args, used))
+            limits = self.admission.limits
+            keep_s = counting("result_cache_s", limits.result_cache_s, tool.keep_s)
+            found, hit = await self.results.get(kept, keep_s, lambda: self._invoke(token, tool, args, used))
             self._found[kept.key] = found
             used.cache_hits += hit
         else:
@@ -232,8 +236,9 @@ class Toolbox:
                 raise self._needs_auth("revoked") from None
 
     async def _within_limits(self, token: AccessToken, tool: ToolSpec, args: Mapping[str, Json], used: Used) -> Result:
-        provider = self.admission.provider
-        lane = Lane(self.principal.tenant_id, self.admission.installation_id, self.connection.id, provider.id)
+        admission, provider = self.admission, self.admission.provider
+        tenant_id, installation_id = self.principal.tenant_id, admission.installation_id
+        lane = Lane(tenant_id, installation_id, self.connection.id, provider.id, admission.limits)
         api = self.ports.dial(provider, token, self.connection)
         granted = await self.ports.traffic.enter(lane, provider.title)
         failed: BaseException | None = None
@@ -308,6 +313,8 @@ def check_arguments(tool: ToolSpec, args: Mapping[str, Json], *, quoting: bool =
     """
     if _surely_fit(tool, args):
         return
+    if tool.whole is not None and _deeper(args, _MOST_DEPTH):  # a schema that goes in circles would be tried for ever
+        raise AskInvalid(f"options.args is nested more than {_MOST_DEPTH} levels deep.")
     problem = best_match(_validator(tool).iter_errors(dict(args)))
     if problem is None:
         return
@@ -321,6 +328,19 @@ def check_arguments(tool: ToolSpec, args: Mapping[str, Json], *, quoting: bool =
     )
 
 
+_MOST_DEPTH = 16
+
+
+def _deeper(value: Json, most: int) -> bool:
+    """Whether a value has more than so many levels."""
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return most < 0 or any(_deeper(each, most - 1) for each in inside)
+
+
+_ROOT = frozenset(
+    {"type", "properties", "required", "additionalProperties", "$defs", "$schema", "description", "title"}
+)
+"""What the root of a schema may hold for `_surely_fit` to know all of its rules."""
 _TYPES = {"string": str, "integer": int, "boolean": bool}
 _SAYS_NOTHING = frozenset({"type", "description", "default", "title"})
 """Keywords that hold no further rule once the type is right."""
@@ -331,6 +351,8 @@ def _surely_fit(tool: ToolSpec, args: Mapping[str, Json]) -> bool:
 
     Most calls are such, and the validator costs them more than anything else that is decided about them.
     """
+    if tool.whole is not None and not tool.whole.keys() <= _ROOT:
+        return False
     return tool.required <= args.keys() and all(
         (schema := tool.params.get(name)) is not None
         and type(value) is _TYPES.get(str(schema.get("type")))

@@ -8,8 +8,9 @@ import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from metaagent.agent.limits import Breaker, Buckets
 from metaagent.agent.types import Lane
 from metaagent.values import value
 from providers.errors import BadArguments, Forbidden, TokenRejected, TooManyRequests, Unavailable
+from providers.limits import NONE, Limits, counting
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ _MOST_PAUSES: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class TrafficLimits:
-    """How much may go to providers; every value but the last is a setting."""
+    """How much may go to providers; every value but the last two is a setting."""
 
     per_account: int
     """Calls a minute."""
@@ -40,6 +42,27 @@ class TrafficLimits:
     breaker_pause_s: float
     wait_s: float = 2.0
     """How long a call waits for its turn when too many are under way."""
+    per_installation: int = 0
+    """Calls a minute of all its accounts; 0: there is no such limit."""
+
+    def under(self, own: Limits) -> TrafficLimits:
+        """What holds for an installation that has limits of its own."""
+        return self if own is NONE else _under(self, own)
+
+
+@lru_cache(maxsize=4_096)
+def _under(granted: TrafficLimits, own: Limits) -> TrafficLimits:
+    return replace(
+        granted,
+        per_account=counting("provider_calls_per_minute", own.provider_calls_per_minute, granted.per_account),
+        at_once=counting("provider_calls_at_once", own.provider_calls_at_once, granted.at_once),
+        at_once_account=counting(
+            "provider_calls_at_once_account", own.provider_calls_at_once_account, granted.at_once_account
+        ),
+        breaker_failures=own.breaker_failures or granted.breaker_failures,
+        breaker_pause_s=own.breaker_pause_s or granted.breaker_pause_s,
+        per_installation=own.provider_calls_per_minute_tenant or 0,
+    )
 
 
 class Why(StrEnum):
@@ -113,10 +136,11 @@ class Traffic:
 
         It waits for its turn, but not for a provider's pause or a rate: then it fails at once and says for how long.
         """
+        limits = self._limits.under(lane.limits)
         bulkhead = self._bulkheads.get(lane.installation_id)
         if bulkhead is None:
-            bulkhead = _Bulkhead(self._limits.at_once, self._limits.at_once_account)
-            self._bulkheads[lane.installation_id] = bulkhead
+            bulkhead = self._bulkheads[lane.installation_id] = _Bulkhead()
+        bulkhead.most, bulkhead.most_each = limits.at_once, limits.at_once_account
         if not bulkhead.take(lane.connection_id):
             if held := self._shared.known(lane):
                 raise _refusal(held, lane, title)
@@ -175,9 +199,9 @@ def _refusal(held: Held, lane: Lane, title: str) -> Failure:
 class _Bulkhead:
     """The calls of one installation that are under way. When there are too many, accounts take turns."""
 
-    def __init__(self, most: int, most_each: int) -> None:
-        self._most = most
-        self._most_each = most_each
+    def __init__(self) -> None:
+        self.most = self.most_each = 0
+        """As the newest call has them: an administrator may change them while others are under way."""
         self._each: dict[UUID, int] = {}
         self._waiting: OrderedDict[UUID, deque[asyncio.Future[None]]] = OrderedDict()
         self.busy = 0
@@ -185,7 +209,7 @@ class _Bulkhead:
     def take(self, account: UUID) -> bool:
         """A place, if one is free. Nobody is overtaken: whoever waits could not have had it."""
         under_way = self._each.get(account, 0)
-        if self.busy >= self._most or under_way >= self._most_each:
+        if self.busy >= self.most or under_way >= self.most_each:
             return False
         self._each[account] = under_way + 1
         self.busy += 1
@@ -194,7 +218,7 @@ class _Bulkhead:
     async def turn(self, account: UUID, within_s: float) -> None:
         """A place as soon as it is this account's turn. Raises: RateLimited, Overloaded."""
         queue = self._waiting.setdefault(account, deque())
-        if len(queue) >= self._most_each:
+        if len(queue) >= self.most_each:
             raise self._full(account)
         turn = asyncio.get_running_loop().create_future()
         queue.append(turn)
@@ -233,7 +257,7 @@ class _Bulkhead:
             del self._waiting[account]
 
     def _full(self, account: UUID) -> Failure:
-        return RateLimited(1, "provider") if self._each.get(account, 0) >= self._most_each else Overloaded()
+        return RateLimited(1, "provider") if self._each.get(account, 0) >= self.most_each else Overloaded()
 
 
 class LocalTraffic:
@@ -244,6 +268,8 @@ class LocalTraffic:
         self._clock = clock
         self._accounts = Buckets(limits.per_account)
         self._tenants = Buckets(limits.per_tenant)
+        self._installations = Buckets(limits.per_tenant)
+        """Of those that have a rate of their own."""
         self._pauses: OrderedDict[UUID, float] = OrderedDict()
         """Until when a connection is left alone."""
         self._breakers: dict[UUID, Breaker] = {}
@@ -276,11 +302,17 @@ class LocalTraffic:
 
     def take(self, lane: Lane, cost: float = 1) -> Held | None:
         """Count a call towards the rates, or say which one holds it back."""
-        now = self._clock()
-        if wait_s := self._accounts.take(lane.connection_id, now, cost):
+        now, limits = self._clock(), self._limits.under(lane.limits)
+        if wait_s := self._accounts.take(lane.connection_id, now, cost, per_minute=limits.per_account):
             return Held(Why.ACCOUNT, wait_s)
         if wait_s := self._tenants.take(lane.tenant_id, now, cost):
             self._accounts.give_back(lane.connection_id, cost)
+            return Held(Why.TENANT, wait_s)
+        if limits.per_installation and (
+            wait_s := self._installations.take(lane.installation_id, now, cost, per_minute=limits.per_installation)
+        ):
+            self._accounts.give_back(lane.connection_id, cost)
+            self._tenants.give_back(lane.tenant_id, cost)
             return Held(Why.TENANT, wait_s)
         return None
 
@@ -298,7 +330,8 @@ class LocalTraffic:
                         self._close(lane, was_open=was_open)
             case Heard.FAULT:
                 if breaker is None:
-                    breaker = Breaker(self._limits.breaker_failures, self._limits.breaker_pause_s)
+                    limits = self._limits.under(lane.limits)
+                    breaker = Breaker(limits.breaker_failures, limits.breaker_pause_s)
                     self._breakers[lane.installation_id] = breaker
                 breaker.failed(self._clock())
                 if breaker.failures == breaker.most:
@@ -313,7 +346,11 @@ class LocalTraffic:
             self._close(lane, was_open=True)
 
     def _breaker(self, lane: Lane) -> Breaker | None:
-        return self._breakers.get(lane.installation_id) if self._breakers else None
+        if not self._breakers or (breaker := self._breakers.get(lane.installation_id)) is None:
+            return None
+        limits = self._limits.under(lane.limits)
+        breaker.most, breaker.pause_s = limits.breaker_failures, limits.breaker_pause_s
+        return breaker
 
     def _close(self, lane: Lane, *, was_open: bool) -> None:
         del self._breakers[lane.installation_id]

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from metaagent.values import value
+from providers.limits import NONE, Limits
 from providers.spec import ConsentPolicy, Effect, Exposure, Json, ProviderSpec
 
 JsonObject = dict[str, Any]
@@ -176,6 +177,8 @@ class Lane:
     installation_id: UUID
     connection_id: UUID
     provider_id: str
+    limits: Limits = NONE
+    """The installation's own."""
 
 
 @value
@@ -225,6 +228,8 @@ class Admission:
     """Where people connect when another system runs the OAuth flow; empty: here."""
     membership_id: UUID | None = None
     """Another one when a person has left and come back. None: nothing may be remembered for them."""
+    limits: Limits = NONE
+    """The installation's own."""
 
 
 @value

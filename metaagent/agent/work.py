@@ -59,7 +59,7 @@ from metaagent.agent.steps import Ran
 from metaagent.agent.toolbox import Toolbox, signature
 from metaagent.agent.types import Answer, Ask, Citation, Mode, Principal, StoredLink, Way
 from providers.errors import Unavailable
-from providers.spec import Effect, Json, ProviderSpec, ToolSpec
+from providers.spec import Access, Effect, Json, ProviderSpec, ToolSpec
 
 _HITS: Final = 16
 """Tools that a planning turn is shown."""
@@ -329,7 +329,7 @@ class Work:
     async def _looped(self, prompt: str) -> Answer:
         """The classical way: the model calls tools until it has its answer. Raises: Failure, ModelGone."""
         self.way = "loop"
-        tools = [ModelTool(each.name, each.summary, each.schema) for each in self._hits(prompt)]
+        tools = prompts.in_full(self._hits(prompt))
         messages: list[Message] = [FromUser((Said(prompt),))]
         while True:
             turn = await self._turn(Role.CHOOSE, prompts.LOOP, messages, tools, self.ask.max_tokens)
@@ -481,6 +481,11 @@ class Work:
 
     # --- the answer
 
+    @property
+    def _account(self) -> str:
+        """As whom; nobody where the provider asks for no account."""
+        return "" if self._provider.access is Access.NONE else self.toolbox.connection.label
+
     async def shown(self, *, lead: str = "", written: str = "", degraded: bool = False) -> Answer:
         """What was found, or what a model wrote of it, bounded, with its origin; all of it is kept behind a link."""
         toolbox, ask, provider = self.toolbox, self.ask, self._provider
@@ -493,8 +498,7 @@ class Work:
             text = digest.contents(sections, stored.uri)
         else:
             said = foreign.safe(written or self._told(), toolbox.hosts)
-            account = toolbox.connection.label
-            text = digest.attributed(said, title=provider.title, account=account, written=bool(written))
+            text = digest.attributed(said, title=provider.title, account=self._account, written=bool(written))
         text = digest.bounded(f"{lead}\n\n{text}" if lead else text, ask.max_tokens, stored.uri)
         cited = [cite for each in self.found for cite in digest.cite(each.tool, each.result, toolbox.hosts)]
         if len(self.found) > 1:
@@ -511,8 +515,8 @@ class Work:
 
     def _asked_back(self, sentence: str, *, degraded: bool = False) -> Answer:
         """A question that names rows of the provider's."""
-        account = self.toolbox.connection.label
-        return self._said(digest.attributed(sentence, title=self._provider.title, account=account), degraded=degraded)
+        text = digest.attributed(sentence, title=self._provider.title, account=self._account)
+        return self._said(text, degraded=degraded)
 
     def _said(self, text: str, *, degraded: bool = False) -> Answer:
         """Words of ours."""

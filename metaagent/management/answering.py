@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from providers import selectors as providers
+from providers.models import Installation
 from tenants import selectors as tenants
 from tenants.models import Tenant, User
 from tenants.services import Refused
@@ -75,6 +77,14 @@ def tenant_named(slug: str, *, closed: bool = False) -> Tenant:
     found = tenants.tenant(slug, closed=closed)
     if found is None:
         raise Refused(f"There is no tenant “{slug[:40]}”. Make it with: manage.py tenant_create {slug[:40]}")
+    return found
+
+
+def installation_named(tenant: Tenant, slug: str) -> Installation:
+    """What the tenant has installed, switched off or not. Raises: Refused."""
+    found = providers.installed(tenant.pk).filter(slug=slug).first()
+    if found is None:
+        raise Refused(f"{tenant.slug} does not export “{slug[:40]}”.")
     return found
 
 

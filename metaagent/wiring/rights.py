@@ -24,6 +24,7 @@ from metaagent.agent.types import (
 from metaagent.endpoint.auth import Presented
 from metaagent.wiring.bridge import Bridge
 from providers import selectors as providers
+from providers.limits import Limits
 from providers.spec import ConsentPolicy, Effect, Exposure
 from tenants import keys, standing
 from tenants import selectors as tenants
@@ -292,6 +293,7 @@ def _admissions(tenant_id: UUID, user_id: UUID) -> tuple[dict[str, Admission], l
             consents,
             row.connect_url,
             membership.pk if membership else None,
+            Limits.read(row.limits),
         )
     return admissions, sealed
 

@@ -75,3 +75,34 @@ def test_what_is_accepted_is_what_the_schema_accepts(args: dict[str, Any]) -> No
     else:
         with pytest.raises(AskInvalid):
             check_arguments(TOOL, args)
+
+
+CIRCLE = {
+    "type": "object",
+    "properties": {"block": {"$ref": "#/$defs/block"}},
+    "$defs": {
+        "block": {"anyOf": [{"type": "object", "properties": {"in": {"$ref": "#/$defs/block"}}, "required": ["x"]}] * 2}
+    },
+}
+
+
+def whole(schema: dict[str, Any]) -> ToolSpec:
+    params = schema["properties"]
+    return ToolSpec(name="send", summary="Send.", invoke=_nothing, params=params, whole=schema)
+
+
+def test_a_schema_that_goes_in_circles_is_not_followed_for_ever() -> None:
+    value: dict[str, Any] = {}
+    for _ in range(40):
+        value = {"in": value}
+    with pytest.raises(AskInvalid, match="levels deep"):
+        check_arguments(whole(CIRCLE), {"block": value})
+
+
+def test_what_the_root_of_a_schema_rules_holds_for_plain_arguments_too() -> None:
+    tool = whole(
+        {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "minProperties": 2}
+    )
+    check_arguments(tool, {"a": "1", "b": "2"})
+    with pytest.raises(AskInvalid):
+        check_arguments(tool, {"a": "1"})

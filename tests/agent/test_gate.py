@@ -214,3 +214,10 @@ async def test_each_call_of_a_run_is_held_to_what_stands_then() -> None:
     await toolbox.call(TOOLS[Effect.READ], {}, Author.CLIENT)
     await toolbox.settled()
     assert place.calls == 2
+
+
+def test_where_an_account_has_its_own_address_citations_may_lead_there() -> None:
+    free = admission(ConsentPolicy.NEVER)
+    toolbox = Place(now=free, remembered=free).toolbox()
+    own = replace(toolbox, connection=replace(ADA, api_base="https://acme.crm.example"))
+    assert own.hosts - toolbox.hosts == {"acme.crm.example"}

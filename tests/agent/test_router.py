@@ -393,6 +393,14 @@ def test_names_and_schemas_are_enough_when_every_word_and_value_has_a_place(
     assert route(prompt, GENERIC) == Route(name, args, (), "")
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "America/Argentina/Buenos_Aires"])
+def test_a_time_zone_is_one_value_even_where_the_tool_names_its_first_half(zone: str) -> None:
+    about = "IANA name, such as America/Chicago or Europe/London"
+    timezone = {"timezone": {"type": "string", "description": about}}
+    index = compile_tools((tool("get_current_time", params=timezone, required=["timezone"], summary="Get the time."),))
+    assert route(f"current time in {zone}", index) == Route("get_current_time", {"timezone": zone}, (), "")
+
+
 @pytest.mark.parametrize(
     "prompt",
     [

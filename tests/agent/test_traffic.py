@@ -17,7 +17,7 @@ from metaagent.agent.failures import CircuitOpen, Overloaded, RateLimited
 from metaagent.agent.traffic import LocalTraffic, Pass, Traffic, TrafficLimits
 from metaagent.agent.types import Lane
 from metaagent.cache import Lost, Server, server
-from metaagent.traffic import RedisTraffic
+from metaagent.traffic import RedisTraffic, Seen, seen
 from providers.errors import (
     BadArguments,
     EgressDenied,
@@ -27,6 +27,7 @@ from providers.errors import (
     TooManyRequests,
     Unavailable,
 )
+from providers.limits import Limits
 from tests import services
 
 T = TypeVar("T")
@@ -341,6 +342,103 @@ async def test_leaving_never_raises() -> None:
         await call(traffic, a_lane())
 
 
+# --- what an installation limits for itself, in one process and over several
+
+
+OWN_BELOW = Limits(provider_calls_per_minute=6, provider_calls_per_minute_tenant=9)
+
+
+def limited(lane: Lane, own: Limits) -> Lane:
+    """The same way, of an installation that has limits of its own."""
+    return replace(lane, limits=own)
+
+
+def places(limits: TrafficLimits = LIMITS) -> Iterator[Traffic]:
+    """One process alone, and one with Redis."""
+    yield Place(limits).traffic
+    if URL:
+        yield replicas(limits)[0].traffic
+
+
+async def went(traffic: Traffic, lane: Lane, most: int = 30) -> int:
+    """How many calls go before one is held back."""
+    for calls in range(most):
+        try:
+            await call(traffic, lane)
+        except (RateLimited, Overloaded):
+            return calls
+    return most
+
+
+async def test_an_installation_s_own_rates_count_for_each_account_and_for_all_of_them() -> None:
+    for traffic in places():
+        mine = limited(a_lane(), OWN_BELOW)
+        assert await went(traffic, mine) == 6
+        assert (await refused(traffic, mine))["scope"] == "provider"
+        other = limited(a_lane(mine), OWN_BELOW)
+        assert await went(traffic, other) == 3
+        assert (await refused(traffic, other))["scope"] == "tenant"
+        elsewhere = Lane(mine.tenant_id, uuid4(), uuid4(), "github")
+        assert await went(traffic, elsewhere) == 30
+
+
+async def test_what_the_installation_s_rate_refuses_costs_the_account_and_the_tenant_nothing() -> None:
+    place = Place(replace(LIMITS, per_account=5, per_tenant=5))
+    mine = limited(a_lane(), Limits(provider_calls_per_minute_tenant=2))
+    assert await went(place.traffic, mine) == 2
+    for _ in range(10):
+        await refused(place.traffic, mine)
+    assert await went(place.traffic, replace(mine, limits=Limits())) == 3
+
+
+async def test_the_deployment_s_limit_counts_where_it_is_the_smaller_one() -> None:
+    more = Limits(provider_calls_per_minute=1_000, provider_calls_at_once=1_000, provider_calls_at_once_account=1_000)
+    for traffic in places(replace(LIMITS, per_account=4)):
+        assert await went(traffic, limited(a_lane(), more)) == 4
+    place = Place()
+    assert await all_places(place, limited(a_lane(), more)) == LIMITS.at_once_account
+
+
+async def test_an_installation_may_have_fewer_calls_under_way() -> None:
+    place, own = Place(), Limits(provider_calls_at_once=2, provider_calls_at_once_account=1)
+    mine = limited(a_lane(), own)
+    assert await all_places(place, mine) == 1
+    under_way = [await place.traffic.enter(limited(a_lane(mine), own), "Sentry") for _ in range(2)]
+    assert (await refused(place.traffic, mine))["code"] == "overloaded"
+    for granted in under_way:
+        await place.traffic.leave(granted, None)
+
+
+async def test_a_limit_that_is_changed_holds_for_the_next_call() -> None:
+    for traffic in places():
+        mine = a_lane()
+        assert await went(traffic, mine) == 30
+        assert await went(traffic, limited(mine, OWN_BELOW)) <= 6
+    place, mine = Place(), a_lane()
+    hanging = [await place.traffic.enter(mine, "Sentry") for _ in range(2)]
+    tight = Limits(provider_calls_at_once=2)
+    assert (await refused(place.traffic, limited(a_lane(mine), tight)))["code"] == "overloaded"
+    await place.traffic.leave(hanging[0], None)
+    await call(place.traffic, limited(a_lane(mine), tight))
+
+
+@pytest.mark.parametrize("failures", [2, 12])
+async def test_an_installation_is_as_patient_as_it_likes_with_its_provider(failures: int) -> None:
+    for traffic in places():
+        mine = limited(a_lane(), Limits(breaker_failures=failures, breaker_pause_s=30))
+        assert await dead(traffic, mine) == failures
+        error = await refused(traffic, mine)
+        assert (error["code"], error["retry_after_s"]) == ("circuit_open", 30)
+        assert await dead(traffic, a_lane()) == LIMITS.breaker_failures
+
+
+async def test_more_patience_closes_what_was_open() -> None:
+    for traffic in places():
+        mine = a_lane()
+        assert await dead(traffic, mine) == LIMITS.breaker_failures
+        await call(traffic, limited(mine, Limits(breaker_failures=20)))
+
+
 # --- over several processes
 
 
@@ -545,6 +643,19 @@ def _commands(replica: Replica) -> int:
     """How often a script ran."""
     stats = cast("dict[str, dict[str, int]]", replica.redis.client.info("commandstats"))
     return stats["cmdstat_evalsha"]["calls"]
+
+
+@needs_redis
+async def test_what_redis_knows_of_installations_can_be_seen() -> None:
+    one, other = replicas()
+    failing, paused, quiet = a_lane(), a_lane(), a_lane()
+    for _ in range(3):
+        await call(one.traffic, failing, DOWN)
+    await call(one.traffic, paused, TooManyRequests("Wait.", retry_after_s=60))
+    asked = {lane.installation_id: [lane.connection_id] for lane in (failing, paused, quiet)}
+    assert list(seen(other.redis, asked).values()) == [Seen(3, 0), Seen(0, 1), Seen(0, 0)]
+    other.redis.client.set(f"traffic:faults:{quiet.installation_id.hex}", "9" * 40)
+    assert seen(other.redis, asked)[quiet.installation_id] == Seen(0, 0)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from providers import services as providers
 from tenants.oauth.models import Client
 from tests import services
 from tests.environment import MISSING
@@ -98,6 +99,11 @@ def walk(request: pytest.FixtureRequest, product: Served, sandbox: Served) -> Wa
     link, other = world.connect_link(), world.connect_link(person=world.person())
     client = _client(world)
     client.signed_in()
+    asked = {"identity": "who_am_i", "identify_url": f"{sandbox.url}/api/0/users/me/"}
+    facts = {"title": "Keyed", "api_base": sandbox.url, "access": "key", "oauth": asked}
+    providers.store(
+        row=providers.drafted(tenant=world.tenant, slug="keyed", client_id="", source="openapi", facts=facts), by=None
+    )
     walk = Walk(product.url)
     with browser(scheme=request.param, width=PHONE) as page:
         _listen(page, walk)
@@ -122,6 +128,10 @@ def walk(request: pytest.FixtureRequest, product: Served, sandbox: Served) -> Wa
         _look(page, walk, "made for someone else")
         page.goto(link)
         _look(page, walk, "used already")
+        page.goto(f"{product.url}/connect/keyed/?tenant={world.tenant.slug}")
+        page.get_by_label("Your Keyed key").fill("no-key-of-anybody")
+        page.get_by_role("button", name="Connect Keyed").click()
+        _look(page, walk, "key refused")
         page.goto(f"{product.url}/nothing/here/")
         _look(page, walk, "not found")
         page.goto(client.authorize_url())

