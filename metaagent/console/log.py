@@ -84,7 +84,6 @@ def event(request: HttpRequest, member: Membership, seq: int) -> HttpResponse:
         "line": lines[row.seq],
         "detail": sorted(row.detail.items()),
         "steps": [lines[each.seq] for each in run],
-        "sums": _sums(run),
     }
     return access.shown(request, member, "audit/event.html", context)
 
@@ -140,17 +139,6 @@ def _lines(member: Membership, events: Sequence[AuditEvent]) -> list[Line]:
         account = accounts.get(row.connection_id, str(row.connection_id)) if row.connection_id else ""
         lines.append(Line(row, subject, action, outcome, who, account, clients.get(row.client, "")))
     return lines
-
-
-def _sums(run: Sequence[AuditEvent]) -> dict[str, int]:
-    """What the steps of a run came to together."""
-    names = ("requests", "bytes_in", "bytes_out", "tokens", "micros")
-    sums = {name: sum(_number(row.detail.get(name)) for row in run) for name in names}
-    return {name: value for name, value in sums.items() if value}
-
-
-def _number(value: Any) -> int:  # noqa: ANN401 - what stands in the log
-    return value if type(value) is int else 0
 
 
 async def _json_lines(rows: Rows) -> AsyncIterator[str]:

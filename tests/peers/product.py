@@ -15,10 +15,11 @@ from tests.peers.place import Wrong
 
 @dataclass(frozen=True)
 class Stage(demo.Stage):
-    """The demo's, called by the proxy's address, with one more provider it may reach: the mock."""
+    """The demo's, called by the proxy's address, with more providers it may reach: the mock, and the others' ports."""
 
     mock_port: int
     proxy: RoundRobin
+    others: tuple[int, ...] = ()
     shared: Mapping[str, str] = field(default_factory=dict)
     """The settings that name what several processes share."""
 
@@ -30,7 +31,7 @@ class Stage(demo.Stage):
     @property
     def environment(self) -> dict[str, str]:
         """See `demo.Stage.environment`."""
-        reachable = f"127.0.0.1:{self.sandbox_port},127.0.0.1:{self.mock_port}"
+        reachable = ",".join(f"127.0.0.1:{port}" for port in (self.sandbox_port, self.mock_port, *self.others))
         return {**super().environment, "EGRESS_ALLOW_HTTP_HOSTS": reachable, **self.shared}
 
 

@@ -15,7 +15,7 @@ import httpx2
 
 from metaagent import demo
 from tests.faults.proxies import RoundRobin
-from tests.peers import clients, mock, product
+from tests.peers import clients, mock, openapi, product, servers
 from tests.peers.person import Person
 from tests.peers.place import Place, Skipped, Wrong, say
 from tests.services import free_port
@@ -46,10 +46,12 @@ def _walk(place: Place, asked: argparse.Namespace) -> dict[str, str]:
     verdicts = {}
     with ExitStack() as up:
         port = free_port()
+        doors = [(each, up.enter_context(servers.Door(free_port()))) for each in servers.SERVERS]
         stage = product.Stage(
             port=port,
             sandbox_port=free_port(),
             mock_port=free_port(),
+            others=tuple(door.port for _, door in doors),
             var=place.run / "product",
             password="correct horse battery",
             proxy=up.enter_context(RoundRobin(port)),
@@ -70,6 +72,13 @@ def _walk(place: Place, asked: argparse.Namespace) -> dict[str, str]:
         name = "Prism with Sentry's own document, oidc-provider for its tokens"
         if asked.only.lower() in name.lower():
             verdicts[name] = _verdict(name, mocked)
+        for server, door in doors:
+            person = Person(stage.url, demo.EMAIL, stage.password)
+            if asked.only.lower() in server.name.lower():
+                verdicts[server.name] = _verdict(server.name, partial(servers.walk, place, stage, person, server, door))
+        name = "Every operation of five vendors' documents, at Prism"
+        if asked.only.lower() in name.lower():
+            verdicts[name] = _verdict(name, partial(openapi.walk, place))
         if asked.replicas:
             answered = Counter(each.target for each in stage.proxy.passed)
             say("\nThe processes answered " + " and ".join(map(str, answered.values())) + " requests")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
 from itertools import chain
 from string import Formatter
@@ -21,7 +21,6 @@ from providers.tools import page_url
 from tests.providers.fake_api import SameAnswer
 
 PROVIDERS = [found for slug in catalogue.slugs() if (found := catalogue.get(slug))]
-TOOLS = [(provider, tool) for provider in PROVIDERS for tool in provider.tools]
 EVIL = "Boom\x1b[31m\n# [see](http://evil.example/x) ![i](//evil.example/i.png) <img src=x> `x` \u202e\u200bhttp://evil.example"
 
 READS_BY_POST: frozenset[tuple[str, str]] = frozenset(
@@ -40,9 +39,22 @@ READS_BY_POST: frozenset[tuple[str, str]] = frozenset(
 """(provider, tool) of reads whose API wants a POST. Add one only after seeing that it changes nothing."""
 
 every_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
-every_tool = pytest.mark.parametrize(
-    ("provider", "tool"), TOOLS, ids=[f"{provider.id}-{tool.name}" for provider, tool in TOOLS]
-)
+
+
+def every_tool(test: Callable[[ProviderSpec, ToolSpec], Awaitable[None] | None]) -> Callable[..., Awaitable[None]]:
+    """One test for each provider, over all of its tools: a thousand tests would cost more than what they do."""
+
+    async def whole(provider: ProviderSpec) -> None:
+        for tool in provider.tools:
+            try:
+                if (running := test(provider, tool)) is not None:
+                    await running
+            except BaseException as failed:
+                failed.add_note(f"This is {provider.id}.{tool.name}.")
+                raise
+
+    whole.__name__ = test.__name__
+    return every_provider(whole)
 
 
 class Anything(dict[str, Json]):
