@@ -8,8 +8,6 @@ from uuid import UUID
 
 from django.conf import settings
 
-from metaagent.cache import Lost, server
-from metaagent.traffic import seen
 from providers import health
 from providers import selectors as providers
 from providers.limits import Limits
@@ -25,6 +23,9 @@ def _breakers(tenant_id: UUID) -> Mapping[UUID, health.Breaker]:
     """Nothing without Redis: then each process that serves knows its own alone."""
     if not settings.REDIS_URL:
         return {}
+    from metaagent.cache import Lost, server  # noqa: PLC0415 - Redis's client costs every command a quarter of a second
+    from metaagent.traffic import seen  # noqa: PLC0415 - see above
+
     connections = vault.connections_by_installation(tenant_id)
     rows = {row.pk: row for row in providers.installed(tenant_id)}
     try:

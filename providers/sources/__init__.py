@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
 
 from providers.manifest import Choices, Entry, Manifest
-from providers.sources import mcp, openapi
 from providers.spec import Access, Invoke, Json, KeySpec, OAuthSpec, ProviderSpec, ToolSpec
 
-_INVOKES: Final[Mapping[str, Callable[[Entry, str], Invoke]]] = {"mcp": mcp.invoke, "openapi": openapi.invoke}
-"""By source: an entry and the provider's title to what calls it."""
-_REFUSALS: Final = {"mcp": mcp.refusal_of}
+
+def module_of(source: str) -> ModuleType:
+    """What reads and calls the providers of a source; loaded when the first is asked for, for it takes its time."""
+    return import_module(f"{__name__}.{source}")
 
 
 def spec(slug: str, source: str, facts: Mapping[str, Json], manifest: Manifest, choices: Choices) -> ProviderSpec:
@@ -20,6 +21,7 @@ def spec(slug: str, source: str, facts: Mapping[str, Json], manifest: Manifest, 
     `facts` has the fields of a ProviderSpec that are plain JSON, with `oauth` and `key` as objects of theirs.
     """
     title, access = facts.get("title") or slug, Access(facts.get("access", Access.OAUTH))
+    speaks = module_of(source)
     return ProviderSpec(
         id=slug,
         title=title,
@@ -29,10 +31,10 @@ def spec(slug: str, source: str, facts: Mapping[str, Json], manifest: Manifest, 
         access=access,
         key=KeySpec(**facts.get("key", {})),
         headers=facts.get("headers", {}),
-        refusal_of=_REFUSALS.get(source),
+        refusal_of=getattr(speaks, "refusal_of", None),
         oauth=OAuthSpec(**{"authorize_url": "", "token_url": "", **_frozen(facts.get("oauth", {}))}),
         tools=tuple(
-            _tool(entry, choices, _INVOKES[source](entry, title), scoped=access is Access.OAUTH)
+            _tool(entry, choices, speaks.invoke(entry, title), scoped=access is Access.OAUTH)
             for entry in manifest.entries
             if entry.name not in choices.left_out
         ),

@@ -62,12 +62,12 @@ def test_callers_of_two_processes_at_an_expiry_make_one_refresh_and_are_all_answ
 
 
 def test_the_same_on_sqlite() -> None:
-    words = ("--database", "sqlite", "--rounds", "3", "--callers", "25", "--killed")
+    words = ("--database", "sqlite", "--rounds", "2", "--callers", "15", "--killed")
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.race", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["refreshes"] == 3
+    assert json.loads(done.stdout)["refreshes"] == 2
 
 
 def test_twenty_answers_at_once_and_the_back_button_exchange_one_code(stage: Stage) -> None:

@@ -73,6 +73,8 @@ class Walk:
 
     origin: str
     sights: list[Sight] = field(default_factory=list)
+    by_keyboard: bool = True
+    """Whether each page is gone through by keyboard too; once is enough, whatever its colours."""
     said: list[str] = field(default_factory=list)
     """What the browser complained of: a broken policy, a file that is not there."""
 
@@ -104,7 +106,7 @@ def walk(request: pytest.FixtureRequest, product: Served, sandbox: Served) -> Wa
     providers.store(
         row=providers.drafted(tenant=world.tenant, slug="keyed", client_id="", source="openapi", facts=facts), by=None
     )
-    walk = Walk(product.url)
+    walk = Walk(product.url, by_keyboard=request.param == "dark")
     with browser(scheme=request.param, width=PHONE) as page:
         _listen(page, walk)
         page.goto(link)
@@ -176,7 +178,7 @@ def _look(page: Page, walk: Walk, name: str) -> None:
     assert page.url.startswith(walk.origin), f"{name} is at {page.url}"
     sight = Sight(name, page.evaluate(_READ))
     page.mouse.click(0, 0)
-    for _ in range(60):
+    for _ in range(60 if walk.by_keyboard else 0):
         page.keyboard.press("Tab")
         focused = page.evaluate(_FOCUSED)
         if focused is None:

@@ -24,7 +24,7 @@ from providers import services as installations
 from providers.egress import GuardedTransport, Limits
 from providers.errors import Forbidden, TokenRejected, ToolError
 from providers.models import Installation
-from providers.sources import mcp
+from providers.sources import module_of
 from providers.spec import Access
 from vault import oauth, sealing
 from vault.crypto import KeysUnavailable, Unreadable
@@ -118,7 +118,7 @@ def _tried(opening: Opening, text: str, owner: oauth.Identity) -> oauth.Identity
     if installation.source == Installation.Source.MCP:
         transport = GuardedTransport(installations.egress_policy(), limits=_TRY)
         with httpx2.Client(transport=transport, timeout=None, trust_env=False, follow_redirects=False) as http:
-            mcp.listed(http, installation.url, headers={**spec.headers, **proof})
+            module_of("mcp").listed(http, installation.url, headers={**spec.headers, **proof})
     return owner
 
 

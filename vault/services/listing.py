@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -27,12 +28,16 @@ from providers.egress import GuardedTransport, Limits
 from providers.errors import ToolError, Unavailable
 from providers.manifest import Entry, Manifest
 from providers.models import Installation
-from providers.sources import mcp, openapi
+from providers.sources import module_of
 from providers.spec import Access
 from tenants.models import User
 from tenants.services import Refused
 from vault.models import Connection, Status
 from vault.services import access, question
+
+if TYPE_CHECKING:
+    from providers.sources.mcp import Listing
+    from providers.sources.openapi import Document
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +184,7 @@ def _manifest(row: Installation, account: Connection | None, limits: Limits) -> 
 def _entries(row: Installation, http: httpx2.Client, headers: Mapping[str, str]) -> Iterable[Entry]:
     """Raises: ToolError."""
     if row.source == Installation.Source.MCP:
-        listing = mcp.listed(http, row.url, headers=headers)
+        listing: Listing = module_of("mcp").listed(http, row.url, headers=headers)
         for each in listing.skipped[:_TOLD]:
             log.warning(
                 "a tool of %s (installation %s) cannot be offered: %s %s", row.slug, row.pk, each.name, each.why
@@ -190,7 +195,7 @@ def _entries(row: Installation, http: httpx2.Client, headers: Mapping[str, str])
         raise Unavailable(f"Its document is not where it was ({reply.status_code}).")
     facts, base = row.facts, row.api_base or row.facts.get("api_base", "")
     # The base as it is pinned: a document cannot move where tokens go.
-    return openapi.read(
+    document: Document = module_of("openapi").read(
         reply.content,
         url=row.url,
         tags=facts.get("tags", ()),
@@ -198,7 +203,8 @@ def _entries(row: Installation, http: httpx2.Client, headers: Mapping[str, str])
         api_base=base,
         any_scope=bool(facts.get("any_scope")),
         access=facts.get("access_said") or "",
-    ).entries
+    )
+    return document.entries
 
 
 def _origin(url: str) -> tuple[str, str]:
