@@ -6,6 +6,8 @@ import uuid
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.validators import RegexValidator
 from django.db import models, transaction
 
@@ -23,6 +25,8 @@ class Tenant(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, blank=True)
     """From when on nobody may do anything here; its rows go once its tokens are dead at their providers."""
+    budgets = models.JSONField(default=dict, blank=True)
+    """What its administrators let be used in a day, where that is less than the settings do (`tenants.budgets`)."""
 
     def __str__(self) -> str:
         return self.slug
@@ -95,6 +99,57 @@ class Membership(models.Model):
         return f"{self.user_id} in {self.tenant_id} as {self.role}"
 
 
+class Invitation(models.Model):
+    """A link that makes whoever opens it, and has this e-mail address, a member. Only its digest is kept."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField(max_length=254)
+    """Lower case."""
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    digest = models.CharField(max_length=64, unique=True)
+    invited_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True)
+    withdrawn_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "email"],
+                condition=models.Q(accepted_at=None, withdrawn_at=None),
+                name="invitation_one_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.tenant_id} as {self.role}"
+
+
+class Session(AbstractBaseSession):
+    """A browser that somebody is logged in with. Its key is a digest of the cookie (`tenants.sessions`)."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="sessions")
+    created_at = models.DateTimeField()
+    seen_at = models.DateTimeField(null=True)
+    """When it was last used, to within some minutes."""
+    agent = models.CharField(max_length=200, blank=True)
+    """What the browser calls itself."""
+    address = models.CharField(max_length=45, blank=True)
+    """Where it was last seen."""
+
+    def __str__(self) -> str:
+        return f"session of {self.user_id}"
+
+    @classmethod
+    def get_session_store_class(cls) -> type[SessionBase]:
+        """What reads its data."""
+        from tenants.sessions import SessionStore  # noqa: PLC0415 - it imports this module
+
+        return SessionStore
+
+
 class ClientKey(models.Model):
     """A bearer for headless MCP clients of one Membership. Only its digest is kept."""
 
@@ -139,6 +194,80 @@ class DayUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id or 'everybody'} in {self.tenant_id} on {self.day}"
+
+
+class AskHour(models.Model):
+    """Asks of a tenant within one hour that ended alike and took about as long. Written by `tenants.asked` alone."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    hour = models.DateTimeField()
+    provider = models.CharField(max_length=40)
+    way = models.CharField(max_length=10)
+    """`metaagent.agent.types.Way`, or `none`: it ended before one was chosen."""
+    outcome = models.CharField(max_length=24)
+    """`ok`, or the code it failed with."""
+    speed = models.SmallIntegerField()
+    """Which class of latency (`tenants.asked.SPEEDS_MS`)."""
+    asks = models.BigIntegerField()
+    ms = models.BigIntegerField()
+    tokens = models.BigIntegerField()
+    micros = models.BigIntegerField()
+    saved = models.BigIntegerField()
+    """Tokens of the provider's own tool list that the client's model did not have to read."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "hour", "provider", "way", "outcome", "speed"], name="ask_hour_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asks} asks of {self.provider} in {self.tenant_id} at {self.hour}"
+
+
+class AskDay(models.Model):
+    """The asks of one person on one day (UTC). Written by `tenants.asked` alone."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    provider = models.CharField(max_length=40)
+    asks = models.BigIntegerField()
+    failed = models.BigIntegerField()
+    ms = models.BigIntegerField()
+    tokens = models.BigIntegerField()
+    micros = models.BigIntegerField()
+    saved = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant", "day", "user", "provider"], name="ask_day_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.asks} asks of {self.user_id} in {self.tenant_id} on {self.day}"
+
+
+class Repeat(models.Model):
+    """What a POST with an `Idempotency-Key` was answered, for whoever sends it again. Written by REST alone."""
+
+    key = models.ForeignKey(ClientKey, on_delete=models.CASCADE, related_name="+")
+    """Whose request it was."""
+    digest = models.CharField(max_length=64)
+    """Of the `Idempotency-Key`."""
+    request = models.CharField(max_length=64)
+    """A digest of method, path and body: the same key with another request is refused."""
+    status = models.PositiveSmallIntegerField(null=True)
+    """None: it is being worked."""
+    sealed = models.BinaryField(null=True)
+    """The answer, under a key that only the `Idempotency-Key` gives: it may hold what is shown once."""
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["key", "digest"], name="repeat_unique")]
+        indexes = [models.Index(fields=["at"], name="repeat_at")]
+
+    def __str__(self) -> str:
+        return f"answer {self.status} to {self.key_id}"
 
 
 class Standing(models.Model):

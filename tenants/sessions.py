@@ -6,19 +6,28 @@ Only the synchronous methods, which is all that our pages use; the others find n
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.base_session import AbstractBaseSession
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 
+from tenants.models import Session
+
+_BEGAN: Final = "began"
 _CHARS = 40
 """What Django's column holds: 160 bits in hexadecimal."""
 
 
 class SessionStore(db.SessionStore):
-    """Django's database store under other names."""
+    """Django's database store under other names, in rows that know whose they are."""
+
+    @classmethod
+    def get_model_class(cls) -> type[Session]:
+        """The rows."""
+        return Session
 
     def exists(self, session_key: str | None) -> bool:
         """Whether there is a session with this cookie."""
@@ -30,10 +39,15 @@ class SessionStore(db.SessionStore):
             super().delete(_name(key))
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
-        """The row as it is stored."""
-        row = super().create_model_instance(data)
-        row.session_key = _name(row.session_key)
-        return row
+        """The row as it is stored; what it says beside the data is taken from there, for each saving makes it anew."""
+        began = data.setdefault(_BEGAN, timezone.now().timestamp())
+        return Session(
+            session_key=_name(self._get_or_create_session_key()),  # type: ignore[attr-defined]  # the stubs leave it out
+            session_data=self.encode(data),
+            expire_date=self.get_expiry_date(),
+            user_id=data.get(SESSION_KEY),
+            created_at=datetime.fromtimestamp(began, UTC),
+        )
 
     def _get_session_from_db(self) -> Session | None:
         row = Session.objects.filter(session_key=_name(self.session_key or ""), expire_date__gt=timezone.now()).first()

@@ -227,6 +227,8 @@ class ConnectLink(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     digest = models.CharField(max_length=64, unique=True)
+    code = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 - where there is none, none is unique
+    """The digest of a short code that leads to the same page, for who cannot open a link where they read it."""
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     installation = models.ForeignKey(Installation, on_delete=models.CASCADE, related_name="+")

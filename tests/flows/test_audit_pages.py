@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
-from django.contrib.sessions.models import Session
 
 from audit import selectors, services
 from audit.events import Event, EventKind
 from audit.timeline import Wanted
 from metaagent.visitor import Visitor
 from tenants import services as tenants
+from tenants.models import Session
 from tests.environment import MISSING
 from tests.flows.test_accessibility import PHONE, Walk, _listen, _log_in, _look, browser
 from tests.world import PASSWORD, Served, World
