@@ -269,16 +269,17 @@ def _kin(tool: Tool, said: frozenset[str], index: RouterIndex) -> float:
 def _by_schema(tokens: tuple[Token, ...], index: RouterIndex, closest: tuple[str, ...]) -> Route | Unsure:
     """Decide by names, summaries and schemas alone."""
     said = content(tokens)
-    ranked = sorted(((_kin(tool, said, index), i) for i, tool in enumerate(index.tools)), reverse=True)
+    # A prompt that asks for a change has not come here: a read goes before a write, and only reads are rivals.
+    ranked = sorted(((_kin(tool, said, index), not tool.writes, i) for i, tool in enumerate(index.tools)), reverse=True)
     if not ranked or not ranked[0][0]:
         return Unsure(closest, "no_match")
-    best = index.tools[ranked[0][1]]
+    best = index.tools[ranked[0][-1]]
     found = _arguments(best, tokens)
     if isinstance(found, str):
         return Unsure(closest, found)
     if best.writes:
         return Unsure(closest, "write")
-    if len(ranked) > 1 and ranked[1][0] > _MOST_OF_BEST * ranked[0][0]:
+    if next((kin for kin, reads, _ in ranked[1:] if reads), 0) > _MOST_OF_BEST * ranked[0][0]:
         return Unsure(closest, "close_race")
     wanted = tuple(slot.name for slot in best.slots if slot.required and slot.name not in found)
     return Route(best.name, found, wanted, "")

@@ -311,6 +311,14 @@ def test_two_tools_that_answer_equally_well_make_it_unsure() -> None:
     assert route("give me reports", twins) == Unsure(("a", "b"), "close_race")
 
 
+def test_a_write_is_no_rival_of_a_read_that_a_plain_question_is_about() -> None:
+    notes = compile_tools(
+        [tool("list_notes", summary="Notes."), tool("add_note", effect=Effect.WRITE, summary="Note.")]
+    )
+    assert route("show my notes", notes) == Route("list_notes", {}, (), "")
+    assert route("add a note", notes) == Unsure(("list_notes",), "write")
+
+
 def test_a_window_becomes_a_start_and_an_end_where_there_is_no_period() -> None:
     day = {"type": "string", "format": "date"}
     moment = {"type": "string", "format": "date-time"}
