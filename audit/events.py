@@ -15,9 +15,13 @@ class EventKind(StrEnum):
     """Every kind of event. An act that touches a provider has an intent before and an outcome after."""
 
     TENANT_CREATED = "tenant.create.done"
+    TENANT_CHANGED = "tenant.change.done"
     MEMBER_ADDED = "member.add.done"
     MEMBER_CHANGED = "member.change.done"
     MEMBER_REMOVED = "member.remove.done"
+    MEMBER_INVITED = "member.invite.done"
+    MEMBER_UNINVITED = "member.invite.withdrawn"
+    INVITATION_ACCEPTED = "member.invite.accepted"
     KEY_CREATED = "key.create.done"
     KEY_REVOKED = "key.revoke.done"
     GRANT_GIVEN = "grant.give.done"
@@ -27,9 +31,20 @@ class EventKind(StrEnum):
     GRANT_ENDED = "grant.end.done"
     LOGIN_DONE = "login.password.done"
     LOGIN_REFUSED = "login.password.refused"
+    LOGIN_PASSKEY_DONE = "login.passkey.done"
+    LOGIN_SINGLE_DONE = "login.single.done"
+    LOGIN_SINGLE_LINKED = "login.single.linked"
+    LOGIN_SINGLE_UNLINKED = "login.single.unlinked"
+    FACTOR_ADDED = "login.factor.added"
+    FACTOR_REMOVED = "login.factor.removed"
+    FACTOR_REFUSED = "login.factor.refused"
+    PASSWORD_CHANGED = "password.change.done"  # noqa: S105 - the name of an event
+    SESSION_ENDED = "session.end.done"
+    USER_DEACTIVATED = "user.deactivate.done"
     PROVIDER_INSTALLED = "provider.install.done"
     PROVIDER_CHANGED = "provider.change.done"
     PROVIDER_REMOVED = "provider.remove.done"
+    SECRET_SET = "secret.set.done"  # noqa: S105 - the name of an event
     MANIFEST_LISTED = "manifest.list.done"
     MANIFEST_ACCEPTED = "manifest.accept.done"
     MANIFEST_REFUSED = "manifest.refuse.done"
@@ -76,6 +91,9 @@ class EventKind(StrEnum):
     SHRED_DONE = "vault.shred.done"
     EXPORTED = "audit.export.done"
     LOG_READ = "audit.read.done"
+    VERIFY_INTENT = "audit.verify.intent"
+    VERIFY_DONE = "audit.verify.done"
+    VERIFY_FAILED = "audit.verify.failed"
 
 
 @value

@@ -9,17 +9,19 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 
 import pytest
 
-from audit import selectors, services
+from audit import offline, sealing, selectors, services, verification, words
 from audit.events import Event, EventKind
+from audit.models import Verification
 from audit.timeline import Wanted
 from metaagent.visitor import Visitor
 from tenants import services as tenants
 from tenants.models import Session
 from tests.environment import MISSING
-from tests.flows.test_accessibility import PHONE, Walk, _listen, _log_in, _look, browser
+from tests.sights import PHONE, Walk, browser, log_in
 from tests.world import PASSWORD, Served, World
 
 
@@ -48,7 +50,9 @@ def test_what_was_done_is_found_with_who_and_as_which_account(world: World, visi
     world.connect()
     world.call_tool("who_am_i")
     text = told(visitor) if visitor.open(page(world)).status_code == 200 else ""
-    assert "connect exchange" in text
+    assert "Account connected" in text
+    assert "connect.exchange.done" in text
+    assert "Tool called" in text
     assert "who_am_i" in text
     assert world.me.user.email in text
     assert "sentry" in text
@@ -63,7 +67,8 @@ def test_filters_live_in_the_address(world: World, visitor: Visitor) -> None:
     assert "who_am_i" in rows[0]
     visitor.open(page(world, "?until=2020-01-01"))
     assert "Nothing like that" in told(visitor)
-    for wrong in ("user=me", "since=yesterday", "outcome=nice", "client=%3Cb%3E"):
+    wrongs = ("user=me", "since=yesterday", "outcome=nice", "action=nice", "client=%3Cb%3E", f"before={'9' * 5_000}")
+    for wrong in wrongs:
         assert visitor.open(page(world, f"?{wrong}")).status_code == 400
         assert 'role="alert"' in visitor.page.text
 
@@ -75,8 +80,121 @@ def test_an_event_shows_its_whole_run(world: World, visitor: Visitor) -> None:
     visitor.open(page(world, f"{done.seq}/"))
     text = told(visitor)
     assert done.run_id in text
-    assert "intent" in text
+    assert re.search(r"The whole run\s+1 step, 1 request to the provider", text)
     assert re.search(r"\d+ ms", text)
+    assert "version 1" in text
+    assert done.args_hmac in text
+    links = re.findall(r'href="[^"]*/audit/\?(\w+)=', visitor.page.text)
+    assert links == ["user", "client", "provider", "account", "run"]
+
+
+def test_an_event_outside_a_run_shows_its_intent_and_outcome(world: World, visitor: Visitor) -> None:
+    world.connect()
+    intent, done = world.events("connect.exchange.intent")[-1], world.events("connect.exchange.done")[-1]
+    for row in (intent, done):
+        visitor.open(page(world, f"{row.seq}/"))
+        assert "From intent to outcome" in told(visitor)
+        assert f"/audit/{intent.seq}/" in visitor.page.text
+        assert f"/audit/{done.seq}/" in visitor.page.text
+
+
+def test_people_are_looked_for_by_their_address_and_nobody_is_given_away(world: World, visitor: Visitor) -> None:
+    elsewhere = World(world.product, world.sandbox).me.user.email
+    for _ in range(2):
+        visitor.open(page(world, f"?user={world.me.user.email.upper()}"))
+    assert "Log read" in told(visitor)
+    assert f'value="{world.me.user.email}"' in visitor.page.text
+    known, unknown = (told_of(visitor, page(world, f"?user={who}")) for who in (elsewhere, "x" + elsewhere[1:]))
+    assert known == unknown
+    assert "Nothing like that" in known
+
+
+def told_of(visitor: Visitor, url: str) -> str:
+    visitor.open(url)
+    return re.sub(r"[\w.]+@example.com|user=[^&\"]*", "", told(visitor))
+
+
+def test_actions_and_single_kinds_are_found(world: World, visitor: Visitor) -> None:
+    world.connect()
+    visitor.open(page(world, "?subject=connect&action=exchange"))
+    kinds = set(re.findall(r"connect\.exchange\.\w+", visitor.page.text))
+    assert kinds == {"connect.exchange.intent", "connect.exchange.done"}
+
+
+def test_a_filter_from_an_event_is_shown_and_can_be_taken_off(world: World, visitor: Visitor) -> None:
+    account = world.connect()
+    visitor.open(page(world, f"?account={account.pk}&subject=connect"))
+    assert "Account: " in told(visitor)
+    assert 'href="?subject=connect"' in visitor.page.text
+
+
+def test_every_kind_of_event_has_plain_words(database: None) -> None:
+    assert not [kind for kind in EventKind if kind not in words.TOLD]
+    assert len(set(words.TOLD.values())) == len(words.TOLD)
+    assert words.told("tool.call.unknown_thing") == "Tool call unknown thing"
+
+
+def test_what_is_no_tool_call_is_found_behind_any_number_of_calls(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selectors, "_LOOKED", 10)
+    services.append([Event(EventKind.TOOL_DONE, tenant_id=world.tenant.pk) for _ in range(30)])
+    assert selectors.stretch(world.tenant.pk, Wanted(subject="tenant")).events
+    found = selectors.stretch(world.tenant.pk, Wanted(provider="sentry"))
+    assert (found.events, found.before is not None) == ([], True)
+
+
+# --- Is it whole?
+
+
+def checked(world: World) -> None:
+    """What the background does, until nobody waits."""
+    sealing.seal(now=datetime.now(UTC))
+    for _ in range(500):
+        verification.work(now=datetime.now(UTC))
+        row = Verification.objects.get(tenant_id=world.tenant.pk)
+        if row.ended_at and not row.asked_at and not row.began_at:
+            return
+    raise AssertionError("it is not checked")
+
+
+def test_an_auditor_has_the_log_checked_and_sees_what_came_of_it(world: World, visitor: Visitor) -> None:
+    visitor.open(page(world, "verify/"))
+    assert "Nothing is sealed yet" in told(visitor)
+    sealing.seal(now=datetime.now(UTC))
+    visitor.open(page(world, "verify/"))
+    assert "Not checked yet" in told(visitor)
+    assert "in the database alone" in told(visitor)
+    visitor.send(next(form for form in visitor.forms() if form.action.endswith("verify/")))
+    assert "about to be checked" in told(visitor)
+    assert world.events("audit.verify.intent")[-1].user_id == world.me.user.pk
+    checked(world)
+    visitor.open(page(world, "verify/"))
+    assert "Whole." in told(visitor)
+    assert sealing.signer().public in visitor.page.text
+
+
+def test_a_log_that_was_touched_is_an_alarm_on_the_page_and_no_reason_to_stop(world: World, visitor: Visitor) -> None:
+    sealing.seal(now=datetime.now(UTC))
+    place = "Events 1 to 9 (checkpoint 1): 1 missing, 8 instead of 9."
+    Verification.objects.filter(tenant_id=world.tenant.pk).update(ended_at=datetime.now(UTC), problem=place)
+    visitor.open(page(world, "verify/"))
+    assert "not what was sealed" in told(visitor)
+    assert place in told(visitor)
+    assert 'role="alert"' in visitor.page.text
+    assert visitor.open(f"{world.product.url}/readyz").status_code == 200
+
+
+def test_what_the_console_gives_away_is_checked_without_it(world: World, visitor: Visitor, tmp_path: Path) -> None:
+    world.connect()
+    sealing.seal(now=datetime.now(UTC))
+    kept, export = tmp_path / "kept.jsonl", tmp_path / "log.jsonl"
+    kept.write_bytes(visitor.open(page(world, "checkpoints.jsonl")).content)
+    export.write_bytes(visitor.open(page(world, "export.jsonl")).content)
+    found = offline.verify(export, kept, [sealing.signer().public], lambda _: None)
+    assert found["events"] + found["not_sealed"] == len(export.read_text().splitlines())
+    assert found["events"] > 0
+    assert world.events("audit.export.done")[-2].detail["format"] == "checkpoints"
 
 
 def test_a_file_holds_what_is_wanted_and_nothing_a_spreadsheet_works_out(world: World, visitor: Visitor) -> None:
@@ -116,11 +234,13 @@ def test_a_file_wants_a_recent_password(world: World, visitor: Visitor) -> None:
 
 def test_members_and_strangers_find_nothing_there(world: World) -> None:
     other = auditor(World(world.product, world.sandbox))
-    everywhere = [page(world, rest) for rest in ("", "export.csv", "export.jsonl", "1/")]
+    everywhere = [
+        page(world, rest) for rest in ("", "export.csv", "export.jsonl", "1/", "verify/", "checkpoints.jsonl")
+    ]
     for somebody in (world, other):  # a plain member, and an auditor elsewhere
         with Visitor() as visitor:
             somebody.log_in(visitor)
-            assert [visitor.open(url).status_code for url in everywhere] == [404] * 4
+            assert [visitor.open(url).status_code for url in everywhere] == [404] * 6
     with Visitor() as visitor:
         for url in everywhere:
             visitor.open(url)
@@ -165,22 +285,21 @@ def test_the_pages_are_for_everyone(product: Served, sandbox: Served) -> None:
     world.connect()
     world.call_tool("who_am_i")
     done = world.events("tool.call.done")[-1]
+    checked(world)
     walk = Walk(product.url)
     with browser(scheme="dark", width=PHONE) as chromium:
-        _listen(chromium, walk)
+        walk.listen(chromium)
         chromium.goto(page(world))
-        _log_in(chromium, world)
-        _look(chromium, walk, "timeline")
+        log_in(chromium, world)
+        walk.look(chromium, "timeline")
         assert (
             "ago" in chromium.locator("td time").first.inner_text()
             or "now" in chromium.locator("td time").first.inner_text()
         )
         chromium.goto(page(world, f"{done.seq}/"))
-        _look(chromium, walk, "event")
+        walk.look(chromium, "event")
+        chromium.goto(page(world, "verify/"))
+        walk.look(chromium, "whole")
         chromium.goto(page(world, "?until=2020-01-01"))
-        _look(chromium, walk, "nothing like that")
-    assert not any(walk.facts("unnamed").values()), walk.facts("unnamed")
-    assert not any(walk.facts("faint").values()), walk.facts("faint")
-    assert not any(walk.facts("sideways").values()), walk.facts("sideways")
-    assert not {sight.name: sight.unseen for sight in walk.sights if sight.unseen}
-    assert walk.said == []
+        walk.look(chromium, "nothing like that")
+    assert not walk.wrong, "\n".join(walk.wrong)
