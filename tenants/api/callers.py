@@ -1,26 +1,25 @@
-"""What every REST address shares: client keys, their pace, and how a body is read."""
+"""Client keys: whom one speaks for, and its pace."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Final
 from uuid import UUID
 
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
 from tenants import keys, refusals
 from tenants import selectors as tenants
+from tenants.access import LOOK, RUN
+from tenants.models import Role
 
-BODY_BYTES = 65_536
-NOT_AN_OBJECT = "The body must be one JSON object in which each name stands once."
+ANYBODY: Final = frozenset(Role)
+"""Every member; who is not of LOOK finds what is their own."""
 _REFUSALS_PER_HOUR = 100
 """Wrong keys from one address before a pause."""
 
@@ -34,7 +33,23 @@ class Caller:
     tenant: str
     user_id: UUID
     role: str
+    key_ends_at: datetime | None = None
     is_authenticated: bool = True
+
+    @property
+    def looks(self) -> bool:
+        """Whether they may see what others have in the tenant."""
+        return self.role in LOOK
+
+    @property
+    def runs(self) -> bool:
+        """Whether they may end what others have in the tenant."""
+        return self.role in RUN
+
+    @property
+    def client(self) -> str:
+        """The key as the log names it."""
+        return f"key:{self.key_id}"
 
 
 class ClientKeyAuthentication(BaseAuthentication):
@@ -49,11 +64,11 @@ class ClientKeyAuthentication(BaseAuthentication):
         if refusals.many(counter, most=_REFUSALS_PER_HOUR):
             raise exceptions.Throttled(refusals.HOUR_S, "Too many wrong keys.")
         now = datetime.now(UTC)
-        standing = tenants.key_standing(keys.digest(bearer), now=now) if keys.well_formed(bearer) else None
-        if standing is None:
+        found = tenants.key_standing(keys.digest(bearer), now=now) if keys.well_formed(bearer) else None
+        if found is None:
             refusals.count(counter)
             raise exceptions.AuthenticationFailed("This client key is not valid.")
-        who = Caller(standing.key_id, standing.tenant_id, standing.tenant_slug, standing.user_id, standing.role)
+        who = Caller(found.key_id, found.tenant_id, found.tenant_slug, found.user_id, found.role, found.expires_at)
         return who, None
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - REST framework's signature
@@ -62,66 +77,32 @@ class ClientKeyAuthentication(BaseAuthentication):
 
 
 class PerKey(SimpleRateThrottle):
-    """So many requests a minute for each client key."""
+    """So many requests a minute for each client key; every answer says how many are left."""
 
     scope = "key"
+    num_requests: int | None
+    duration: int | None
 
     def get_cache_key(self, request: Request, view: object) -> str:  # noqa: ARG002 - REST framework's signature
         """One count a key."""
         return f"api-pace:{caller_of(request).key_id}"
 
+    def allow_request(self, request: Request, view: object) -> bool:
+        """As REST framework does; what is left is told to the view, for its answer's headers."""
+        allowed = super().allow_request(request, view)  # type: ignore[arg-type]  # the stubs want their own view
+        if hasattr(view, "pace"):
+            view.pace = self._said()
+        return allowed
 
-class TooLarge(exceptions.APIException):
-    """The body is over the limit."""
-
-    status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    default_detail = f"The body is larger than {BODY_BYTES} bytes."
-
-
-class StrictJson(BaseParser):
-    """One JSON object of bounded size, in which each name stands once."""
-
-    media_type = "application/json"
-
-    def parse(
-        self,
-        stream: Any,  # noqa: ANN401 - REST framework's signature
-        media_type: str | None = None,  # noqa: ARG002 - see above
-        parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002 - see above
-    ) -> dict[str, object]:
-        """Raises: TooLarge, ParseError."""
-        body = stream.read(BODY_BYTES + 1)
-        if len(body) > BODY_BYTES:
-            raise TooLarge
-        try:
-            return read_object(body)
-        except ValueError:
-            raise exceptions.ParseError(NOT_AN_OBJECT) from None
-
-
-def read_object(body: bytes) -> dict[str, object]:
-    """One JSON object in which each name stands once. Raises: ValueError."""
-    try:
-        found = json.loads(body, object_pairs_hook=_once, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError from None
-    if not isinstance(found, dict):
-        raise ValueError  # noqa: TRY004 - what is raised for every other body that is not one
-    return found
+    def _said(self) -> dict[str, str]:
+        """As draft-ietf-httpapi-ratelimit-headers has it; `t` is when the next request falls out of the window."""
+        most, window = self.num_requests or 0, math.ceil(self.duration or 0)
+        left = max(0, most - len(self.history))
+        ends = math.ceil(window - (self.now - self.history[-1])) if self.history else window
+        return {"RateLimit-Policy": f'"key";q={most};w={window}', "RateLimit": f'"key";r={left};t={ends}'}
 
 
 def caller_of(request: Request) -> Caller:
     """Who asks."""
     who: Caller = request.user  # type: ignore[assignment]  # REST framework knows only Django's users
     return who
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError
-    return members
-
-
-def _refuse(_: str) -> NoReturn:
-    raise ValueError
