@@ -1,4 +1,4 @@
-"""Minting and recognising client keys; pure."""
+"""Minting and recognising client keys and the handles of links; pure."""
 
 from __future__ import annotations
 
@@ -26,9 +26,14 @@ def mint() -> Minted:
     return Minted(key, prefix, digest(key))
 
 
+def mint_handle() -> str:
+    """256 random bits, fit for a URL."""
+    return secrets.token_urlsafe(32)
+
+
 def digest(key: str) -> str:
-    """What is stored and looked up instead of the key: SHA-256, hexadecimal."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    """What is stored and looked up instead of a key or a handle: SHA-256, hexadecimal."""
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
 def well_formed(key: str) -> bool:
