@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
@@ -18,7 +18,10 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
-from tenants.models import DayUse
+from audit import services as audit
+from audit.events import Event, EventKind
+from tenants.models import DayUse, Tenant
+from tenants.services import Refused
 
 Scope: TypeAlias = Literal["tenant", "user"]
 
@@ -45,6 +48,8 @@ class Use:
 
 NOTHING: Final = Use()
 _IN_WORDS: Final = {"micros": "money", "ms": "time"}
+_NAMES: Final = tuple(each.name for each in fields(Use))
+_MOST: Final = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +80,8 @@ class Exhausted(Exception):
         """turns | calls | tokens | money | time"""
 
 
-def limits_of(_tenant_id: UUID) -> DayLimits:
-    """The limits of one tenant: those of the settings, for every tenant the same."""
+def granted() -> DayLimits:
+    """What the settings let every tenant use."""
     return DayLimits(
         Use(
             settings.TENANT_DAY_TURNS,
@@ -93,6 +98,31 @@ def limits_of(_tenant_id: UUID) -> DayLimits:
             settings.USER_DAY_SECONDS * 1_000,
         ),
     )
+
+
+def own(tenant: Tenant) -> DayLimits:
+    """What its administrators have set. What cannot be read is no limit: they see that it is missing."""
+    return _own(tenant.budgets)
+
+
+def limits_of(tenant_id: UUID) -> DayLimits:
+    """The limits of one tenant: the lower of its own and those of the settings."""
+    stored = Tenant.objects.filter(pk=tenant_id).values_list("budgets", flat=True).first()
+    lent, mine = granted(), _own(stored)
+    return DayLimits(_lower(lent.tenant, mine.tenant), _lower(lent.user, mine.user))
+
+
+@transaction.atomic
+def set_budgets(*, tenant: Tenant, limits: DayLimits, by: UUID | None) -> None:
+    """Let a tenant and its people use no more than this in a day; where the settings let them less, that holds.
+
+    Raises: Refused for what cannot be a limit, or would let nobody ask anything.
+    """
+    stored = {scope: _checked(use) for scope, use in (("tenant", limits.tenant), ("user", limits.user))}
+    Tenant.objects.filter(pk=tenant.pk).update(budgets=stored)
+    said = {f"{scope}_{name}": number for scope, use in stored.items() for name, number in use.items()}
+    detail: dict[str, str | int | float | bool | None] = {"what": "budgets", **said}
+    audit.append([Event(EventKind.TENANT_CHANGED, tenant_id=tenant.pk, user_id=by, detail=detail)])
 
 
 def clock() -> datetime:
@@ -126,11 +156,13 @@ def settle(*, tenant_id: UUID, user_id: UUID, day: date, reserved: Use, used: Us
         _add(_row(tenant_id, who, day), used - reserved)
 
 
-def today(tenant_id: UUID, *, now: datetime) -> Today:
-    """What is counted for a tenant and its people on the day of `now`."""
+def today(tenant_id: UUID, *, now: datetime, most: int | None = None) -> Today:
+    """What is counted for a tenant and its people on the day of `now`; with `most`, for those alone who used most."""
+    order = ("user__email",) if most is None else ("-micros", "-tokens", "-ms", "user__email")
+    rows = DayUse.objects.filter(tenant_id=tenant_id, day=now.date()).select_related("user")
+    rows = rows.annotate(everybody=Q(user=None)).order_by("-everybody", *order)
     tenant, people = NOTHING, []
-    rows = DayUse.objects.filter(tenant_id=tenant_id, day=now.date()).select_related("user").order_by("user__email")
-    for row in rows:
+    for row in rows if most is None else rows[: most + 1]:
         if row.user is None:
             tenant = _use(row)
         else:
@@ -194,3 +226,33 @@ def _part(ahead: Use, used: Use, limits: Use) -> Use:
 
 def _use(row: DayUse) -> Use:
     return Use(row.turns, row.calls, row.tokens, row.micros, row.ms)
+
+
+def _own(stored: object) -> DayLimits:
+    scopes = stored if isinstance(stored, dict) else {}
+    return DayLimits(_read(scopes.get("tenant")), _read(scopes.get("user")))
+
+
+def _read(stored: object) -> Use:
+    numbers = stored if isinstance(stored, dict) else {}
+    return Use(**{name: numbers[name] for name in _NAMES if _is_limit(numbers.get(name))})
+
+
+def _checked(use: Use) -> dict[str, int]:
+    """As it is stored. Raises: Refused."""
+    stored = {name: number for name, number in asdict(use).items() if number != 0}
+    for name, number in stored.items():
+        if not _is_limit(number):
+            raise Refused(f"A limit on {_IN_WORDS.get(name, name)} is a whole number from 1 to {_MOST:,}.")
+    if use.ms and use.ms < (least := settings.ASK_DEADLINE_S * 1_000):
+        raise Refused(f"One ask may take {least // 1_000} seconds: with less time in a day, nobody could ask anything.")
+    return stored
+
+
+def _is_limit(number: object) -> bool:
+    return type(number) is int and 1 <= number <= _MOST
+
+
+def _lower(one: Use, other: Use) -> Use:
+    pairs = zip(astuple(one), astuple(other), strict=True)
+    return Use(*(min(each) if all(each) else max(each) for each in pairs))
