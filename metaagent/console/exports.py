@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from metaagent.installations import health_of
@@ -16,6 +15,9 @@ from providers.models import Installation
 from providers.spec import ProviderSpec
 from tenants import access
 from tenants.models import Membership
+from vault.services import setup
+
+_A_PAGE = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,8 @@ class Export:
     spec: ProviderSpec
     health: Health
     attention: list[str]
-
-
-@require_safe
-@access.open_to(access.LOOK)
-def front(_request: HttpRequest, member: Membership) -> HttpResponse:
-    """The console begins with what is exported."""
-    return redirect("console_exports", member.tenant.slug)
+    unfinished: bool
+    """It waits for an administrator to register a client."""
 
 
 @require_safe
@@ -40,9 +37,16 @@ def front(_request: HttpRequest, member: Membership) -> HttpResponse:
 def exports(request: HttpRequest, member: Membership) -> HttpResponse:
     """Each provider with its calls, its connections, and what somebody should look at."""
     found = health_of(member.tenant_id, now=datetime.now(UTC))
-    rows = [
-        Export(row, providers.spec_of(row), found[row.pk], worth_a_look(found[row.pk]))
-        for row in providers.installed(member.tenant_id)
-        if row.pk in found
-    ]
-    return access.shown(request, member, "console/exports.html", {"exports": rows})
+    installed = providers.installed(member.tenant_id).select_related("manifest")
+    after = request.GET.get("after", "")
+    rows = list(installed.filter(slug__gt=after)[: _A_PAGE + 1])
+    shown = {
+        "exports": [_export(row, found[row.pk]) for row in rows[:_A_PAGE] if row.pk in found],
+        "after": rows[_A_PAGE - 1].slug if len(rows) > _A_PAGE else "",
+        "first": not after,
+    }
+    return access.shown(request, member, "console/exports.html", shown)
+
+
+def _export(row: Installation, health: Health) -> Export:
+    return Export(row, providers.spec_of(row), health, worth_a_look(health), setup.unfinished(row))

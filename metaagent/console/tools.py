@@ -28,6 +28,7 @@ from vault.services import listing
 
 _A_PAGE = 50
 _LONGEST_SEARCH = 200
+_ARGUMENTS = 6
 _NONE = "none"
 """No digest: a form that does not say what was looked at decides nothing."""
 
@@ -46,6 +47,21 @@ class Tool:
     def summary(self) -> tuple[Piece, ...]:
         """The provider's words for it."""
         return pieces(self.entry.summary)
+
+    @property
+    def takes(self) -> list[tuple[str, bool]]:
+        """The first of its arguments: what each is called, and whether it has to be there."""
+        schema = self.entry.schema if isinstance(self.entry.schema, dict) else {}
+        wanted, named = schema.get("required"), schema.get("properties")
+        needed = set(map(str, wanted)) if isinstance(wanted, list) else set()
+        names = list(named) if isinstance(named, dict) else []
+        return [(name, name in needed) for name in sorted(names, key=lambda name: name not in needed)[:_ARGUMENTS]]
+
+    @property
+    def takes_more(self) -> int:
+        """How many further arguments it has."""
+        named = self.entry.schema.get("properties") if isinstance(self.entry.schema, dict) else None
+        return max(len(named) - _ARGUMENTS, 0) if isinstance(named, dict) else 0
 
     def has(self, words: Iterable[str]) -> bool:
         """Whether each of these words, in lower case, is in its names, tags or description."""
@@ -66,9 +82,10 @@ _SHOWN: dict[str, tuple[str, Callable[[Tool], bool]]] = {
 def tools(request: HttpRequest, member: Membership, slug: str) -> HttpResponse:
     """The table of tools; whoever may decide confirms effects and leaves tools out, a page or a search at a time."""
     row = _place(request, member, slug)
-    pinned = row.manifest
-    serving = Manifest.read(pinned.text if pinned else "[]")
-    found = _found(request, serving, Choices.read(pinned.choices if pinned else {}))
+    pinned, fixed = row.manifest, row.source == Installation.Source.CATALOGUE
+    serving = _of_the_catalogue(row) if fixed else Manifest.read(pinned.text if pinned else "[]")
+    choices = _as_they_say(serving) if fixed else Choices.read(pinned.choices if pinned else {})
+    found = _found(request, serving, choices)
     if request.method == "POST":
         _choose(request, row, found, by=member)
         return redirect(request.get_full_path())
@@ -108,6 +125,26 @@ def review_page(request: HttpRequest, member: Membership, slug: str) -> HttpResp
 
 
 # --- what is shown
+
+
+def _of_the_catalogue(row: Installation) -> Manifest:
+    """The tools of a file of the catalogue, as those that are listed are shown."""
+    return Manifest.of(
+        Entry(
+            name=tool.name,
+            source_name=tool.name,
+            summary=tool.summary,
+            schema=tool.schema,
+            effect=tool.effect.value,
+            scopes=tuple(sorted(tool.scopes)),
+            tags=tool.tags,
+        )
+        for tool in selectors.spec_of(row).tools
+    )
+
+
+def _as_they_say(manifest: Manifest) -> Choices:
+    return Choices(review.hinted(manifest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +264,6 @@ def _place(request: HttpRequest, member: Membership, slug: str) -> Installation:
 def _shown(
     request: HttpRequest, member: Membership, template: str, row: Installation, context: dict[str, object]
 ) -> HttpResponse:
-    catalogue = row.source == Installation.Source.CATALOGUE
-    title = row.slug if catalogue else selectors.spec_of(row).title
-    return access.shown(request, member, template, {"row": row, "title": title, "catalogue": catalogue, **context})
+    fixed = row.source == Installation.Source.CATALOGUE
+    shown = {"row": row, "title": selectors.spec_of(row).title, "catalogue": fixed, **context}
+    return access.shown(request, member, template, shown)

@@ -28,7 +28,7 @@ def test_who_may_look_finds_each_provider_and_how_it_does(world: World, role: st
     with Visitor() as visitor:
         world.log_in(visitor)
         assert "Console" in visitor.open(f"{world.product.url}/connections/").text
-        visitor.open(console(world))
+        visitor.open(console(world, "providers/"))
         text = told(visitor)
     assert "Sentry use_sentry Well" in text
     assert "1 call" in text
