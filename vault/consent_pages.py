@@ -105,7 +105,7 @@ _PAGES: Mapping[State | Stop, Page] = {
         HTTPStatus.FORBIDDEN,
         "This link was made for someone else",
         "Nothing was allowed.",
-        "If it is yours under another log-in, log out, log in with that one and open the link again. "
+        "If it is yours under another log-in, log in with that one: you come back to this page. "
         "If somebody sent it to you, ignore it: your own client makes a link for you when you ask.",
     ),
     Stop.NOT_MEMBER: Page(

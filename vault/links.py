@@ -1,28 +1,21 @@
-"""Handles and the addresses people open; minting is pure."""
+"""The addresses people open."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.urls import reverse
 
 
-def mint_handle() -> str:
-    """256 random bits, fit for a URL."""
-    return secrets.token_urlsafe(32)
-
-
-def digest(handle: str) -> str:
-    """What is stored instead of a handle: SHA-256, hexadecimal."""
-    return hashlib.sha256(handle.encode("utf-8", "replace")).hexdigest()
-
-
 def connect_url(slug: str, handle: str) -> str:
     """Where a person starts connecting a provider."""
     return f"{settings.PUBLIC_URL}{reverse('connect', args=[slug])}?{urlencode({'link': handle})}"
+
+
+def code_url() -> str:
+    """Where a person types the code of a connect link."""
+    return f"{settings.PUBLIC_URL}{reverse('go')}"
 
 
 def consent_url(consent_id: object) -> str:

@@ -26,6 +26,10 @@ class TenantKey(models.Model):
     wrapped = models.BinaryField(null=True)
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
     created_at = models.DateTimeField(auto_now_add=True)
+    settled_at = models.DateTimeField(null=True)
+    """Of an old key: since when nothing is left under it that opens."""
+    unreadable = models.PositiveIntegerField(default=0)
+    """Of an old key: rows under it that did not open when they were last tried."""
 
     class Meta:
         constraints = [
@@ -97,6 +101,7 @@ class Connection(models.Model):
                 name="connection_unique_shared",
             ),
         ]
+        indexes = [models.Index(fields=["tenant", "-connected_at", "-id"], name="connection_newest")]
 
     def __str__(self) -> str:
         return f"{self.label} ({self.status})"
@@ -234,7 +239,7 @@ class ConnectLink(models.Model):
     installation = models.ForeignKey(Installation, on_delete=models.CASCADE, related_name="+")
     scopes = models.JSONField(default=list)
     connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, related_name="+")
-    """The account that is to be renewed or allowed more; None: any."""
+    """The account that is to be renewed or allowed more; None: any. Once a key was entered, the one it opens."""
     shared = models.BooleanField(default=False)
     """Connects for the tenant as a whole; only its administrators may open it."""
     client = models.CharField(max_length=80, blank=True)

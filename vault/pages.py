@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import urlencode, urlsplit
 
 from django.urls import reverse
 
-from providers import selectors as providers
-from providers.models import Installation
 from providers.spec import Access, ProviderSpec
-from tenants.models import Tenant
 from vault.models import Connection, ConnectLink, Status
-from vault.selectors import GivenConsent
-from vault.services import revoke
-from vault.services.accounts import ALIVE
 from vault.services.connect import Arrival, Opening, Stop, Stopped
 from vault.services.enter import KeyRefused, Why
-
-__all__ = [
-    "ALIVE",
-    "Entry",
-    "Landing",
-    "Offer",
-    "Page",
-    "Sheet",
-    "entry",
-    "in_words",
-    "key_refused",
-    "landing",
-    "page_of",
-    "sheet",
-]
-
-_SOON = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +53,7 @@ _PAGES: Mapping[Stop, Page] = {
         HTTPStatus.FORBIDDEN,
         "This link was made for someone else",
         "Nothing was connected.",
-        "If it is yours under another log-in, log out, log in with that one and open the link again. "
+        "If it is yours under another log-in, log in with that one: you come back to this page. "
         "If somebody sent it to you, ignore it: your own client makes a link for you when you ask.",
     ),
     Stop.NOT_MEMBER: Page(
@@ -148,11 +124,17 @@ _PAGES: Mapping[Stop, Page] = {
         "You allowed it, but it could not be stored here, so the access was given up again. Nothing was connected.",
         "Ask again in your client in a few minutes. If it stays, tell your administrator.",
     ),
+    Stop.WAITING: Page(
+        HTTPStatus.ACCEPTED,
+        "{provider} is being connected",
+        "You went on to {provider} from this page, in this window or another. Finish there.",
+        "This page says so once it is done.",
+    ),
     Stop.WORKING: Page(
         HTTPStatus.ACCEPTED,
         "{provider} is still being connected",
         "You allowed it, and {provider} is taking its time to hand over the access.",
-        "Reload this page in a few seconds.",
+        "This page says so once it is done.",
     ),
     Stop.INTERRUPTED: Page(
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -246,49 +228,6 @@ class Landing:
         return again_url(self.instead_of) if self.instead_of else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One account on the connections page."""
-
-    row: Connection
-    title: str
-    scopes: Words
-    unneeded: Words
-    """Granted, and needed by no tool."""
-    manages: bool
-    """The person may change it."""
-    several: bool
-    """There are others it could be the default among."""
-    consents: Sequence[tuple[GivenConsent, str]]
-    ends_at: datetime | None
-    """When it has to be connected again, once that is near."""
-    revocable: bool
-    """Its provider has a way to kill tokens."""
-    ended: str
-    """What has become of it, once it is disconnected."""
-
-    @property
-    def again_url(self) -> str:
-        """Where this very account is connected again."""
-        return again_url(self.row)
-
-    @property
-    def needed_url(self) -> str:
-        """The same without what nothing needs."""
-        return f"{self.again_url}&needed=1"
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Something that could be connected."""
-
-    installation: Installation
-    tenant: Tenant
-    spec: ProviderSpec
-    shareable: bool
-    """The person may connect it for everybody."""
-
-
 def sheet(opening: Opening, *, asking: str) -> Sheet:
     """The connect page of a link."""
     spec = opening.spec
@@ -311,31 +250,6 @@ def landing(arrival: Arrival) -> Landing:
         missing=in_words(spec, arrival.missing),
         lost=in_words(spec, arrival.lost),
         instead_of=arrival.instead_of,
-    )
-
-
-def entry(
-    row: Connection,
-    *,
-    among: Iterable[Connection],
-    manages: bool,
-    consents: Sequence[tuple[GivenConsent, str]],
-    now: datetime,
-) -> Entry:
-    """One account, seen beside the others."""
-    spec = providers.spec_of(row.installation)
-    ends = row.grant_ends_at if row.status == Status.READY else None
-    return Entry(
-        row=row,
-        title=spec.title,
-        scopes=in_words(spec, row.scopes),
-        unneeded=in_words(spec, providers.unneeded_scopes(spec, row.scopes)),
-        manages=manages,
-        several=sum(c.installation_id == row.installation_id and c.status in ALIVE for c in among) > 1,
-        consents=consents,
-        ends_at=ends if ends is not None and ends < now + _SOON else None,
-        revocable=spec.oauth.revoke_url is not None,
-        ended="" if row.status in ALIVE else revoke.in_words(row),
     )
 
 

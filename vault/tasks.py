@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tenants import budgets
-from tenants.background import task
-from vault.services import access, connect, leave, listing, once, question, revoke
+from metaagent.tasks import task
+from tenants import asked, budgets
+from vault.services import access, connect, leave, listing, once, question, revoke, rotate
 
 _KEPT = timedelta(days=1)
 
@@ -19,6 +19,12 @@ _KEPT = timedelta(days=1)
 def revocations() -> None:
     """Tokens that are to be killed at their providers."""
     revoke.sweep()
+
+
+@task
+def rotations() -> None:
+    """Rotations of data keys that somebody has begun, or that were cut off."""
+    rotate.sweep(now=datetime.now(UTC))
 
 
 @task
@@ -54,3 +60,4 @@ def forget() -> None:
     question.forget(before=now - _KEPT)
     once.forget(now=now)
     budgets.forget(now=now)
+    asked.forget(now=now)

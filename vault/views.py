@@ -22,10 +22,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from providers import selectors as providers
 from providers.models import Installation
 from providers.spec import Access, ProviderSpec
+from tenants import refusals
 from tenants import selectors as tenants
 from tenants.models import User
 from tenants.services import Refused
-from vault import approve_pages, consent_pages, pages, selectors
+from vault import account_pages, approve_pages, consent_pages, pages, selectors, watched
 from vault.models import Approval, Connection, Consent
 from vault.services import accounts, clients, connect, enter, question
 from vault.services import revoke as revoking
@@ -44,16 +45,19 @@ def connect_page(request: HttpRequest, slug: str) -> HttpResponse:
         if not handle:
             return _fresh_link(request, slug, user=user, now=now)
         opening = connect.open_link(handle=handle, slug=slug, user=user, now=now)
+        if isinstance(opening, connect.Arrival):
+            return _connected(request, opening)
         if opening.link.installation.connect_url:
             return _elsewhere(request, opening.link.installation)
         if opening.spec.access is Access.KEY:
             return _key(request, opening, now=now)
         if request.method == "GET":
             sheet = pages.sheet(opening, asking=tenants.client_name(opening.link.client))
-            return _may_leave_for(render(request, "connect/connect.html", {"sheet": sheet}), sheet.leaves_for)
+            shown = {"sheet": sheet, "watch": _watch(request, "link", opening.link.pk)}
+            return _may_leave_for(render(request, "connect/connect.html", shown), sheet.leaves_for)
         departure = connect.start(opening=opening, session_key=_session(request), now=now)
     except Stopped as stopped:
-        return _stopped(request, stopped)
+        return _stopped(request, stopped, onward=request.get_full_path())
     response = HttpResponseRedirect(departure.url)
     response.set_cookie(
         settings.CONNECT_COOKIE_NAME,
@@ -66,6 +70,26 @@ def connect_page(request: HttpRequest, slug: str) -> HttpResponse:
     return response
 
 
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def go_page(request: HttpRequest) -> HttpResponse:
+    """For who reads a link where they cannot open it: the code beside it, typed here, leads to the same page."""
+    if request.method != "POST":
+        return render(request, "connect/go.html")
+    user, code = _user(request), request.POST.get("code", "")[:80]
+    came_with = {"person": str(user.pk), "address": refusals.address(request)}
+    counters = [refusals.counter(f"code-failures:{kind}", value) for kind, value in came_with.items()]
+    problem, status = "That code is not right, or its time is over. Check it, or ask again in your client.", 422
+    if any(refusals.many(counter, most=settings.LOGIN_FAILURES_PER_HOUR) for counter in counters):
+        problem, status = "Too many attempts. Wait an hour, or open the link itself.", 429
+    elif url := connect.typed(code=code, user=user, now=datetime.now(UTC)):
+        return redirect(url)
+    else:
+        for counter in counters:
+            refusals.count(counter)
+    return render(request, "connect/go.html", {"problem": problem, "code": code}, status=status)
+
+
 def _key(request: HttpRequest, opening: Opening, *, now: datetime) -> HttpResponse:
     """The same page where a key is entered: what is wrong with one is said there, and the key is never shown again.
 
@@ -75,11 +99,12 @@ def _key(request: HttpRequest, opening: Opening, *, now: datetime) -> HttpRespon
     if request.method == "POST":
         try:
             arrival = enter.enter(opening=opening, text=request.POST.get("key", ""), now=now)
-            return render(request, "connect/connected.html", {"landing": pages.landing(arrival)})
+            return _connected(request, arrival)
         except enter.KeyRefused as refused:
             wrong, status = pages.key_refused(refused, opening.spec), HTTPStatus.UNPROCESSABLE_ENTITY
     sheet = pages.sheet(opening, asking=tenants.client_name(opening.link.client))
-    return render(request, "connect/key.html", {"sheet": sheet, "wrong": wrong}, status=status)
+    shown = {"sheet": sheet, "wrong": wrong, "watch": _watch(request, "link", opening.link.pk)}
+    return render(request, "connect/key.html", shown, status=status)
 
 
 @require_GET
@@ -110,7 +135,7 @@ def callback(request: HttpRequest, installation_id: UUID) -> HttpResponse:
         )
     except Stopped as stopped:
         return _stopped(request, stopped)
-    return render(request, "connect/connected.html", {"landing": pages.landing(arrival)})
+    return _connected(request, arrival)
 
 
 @login_required
@@ -118,21 +143,20 @@ def callback(request: HttpRequest, installation_id: UUID) -> HttpResponse:
 def connections(request: HttpRequest) -> HttpResponse:
     """A person's accounts, those their tenants share, and what else they could connect."""
     user, now = _user(request), datetime.now(UTC)
-    managed = set(selectors.managed_by(user.pk).values_list("pk", flat=True))
-    consents = selectors.standing_consents(user.pk, now=now)
-    rows = [row for row in selectors.seen_by(user.pk) if row.pk in managed or row.status in pages.ALIVE]
-    entries = [
-        pages.entry(row, among=rows, manages=row.pk in managed, consents=consents.get(row.pk, []), now=now)
-        for row in rows
-    ]
-    offered = [
-        pages.Offer(row, member.tenant, spec, shareable=member.role in accounts.ADMINS)
-        for member in tenants.memberships_of(user)
-        for row in providers.installations(member.tenant_id)
-        if (spec := providers.spec_of(row)).access is not Access.NONE
-    ]
-    shown = {"entries": entries, "offered": offered, "waiting": selectors.open_approvals(user.pk, now=now)}
-    return render(request, "connections/list.html", shown)
+    like = request.GET.get("like", "").strip()[:80]
+    overview = account_pages.overview(user, like=like, after=request.GET.get("after", ""), now=now)
+    watch = watched.said(watched.CONNECTIONS, user_id=user.pk, now=now)
+    return render(request, "connections/list.html", {"overview": overview, "like": like, "watch": watch})
+
+
+@login_required
+@require_GET
+def connection(request: HttpRequest, connection_id: UUID) -> HttpResponse:
+    """One account, with everything about it."""
+    entry = account_pages.account(_user(request), connection_id, now=datetime.now(UTC))
+    if entry is None:
+        raise Http404
+    return render(request, "connections/one.html", {"entry": entry})
 
 
 @login_required
@@ -201,7 +225,9 @@ def _fresh_link(request: HttpRequest, slug: str, *, user: User, now: datetime) -
     if request.GET.get("needed") == "1":
         unneeded = providers.unneeded_scopes(spec, scopes)
         scopes = tuple(scope for scope in scopes if scope not in unneeded)
-    url = connect.offer(
+    if request.GET.get("more") == "1" and account is not None:
+        scopes = tuple(sorted({*scopes, *accounts.further_scopes(spec, account.scopes)}))
+    offered = connect.offer(
         tenant_id=installation.tenant_id,
         user_id=user.pk,
         installation_id=installation.pk,
@@ -212,7 +238,7 @@ def _fresh_link(request: HttpRequest, slug: str, *, user: User, now: datetime) -
         client="",
         now=now,
     )
-    return redirect(url)
+    return redirect(offered.url)
 
 
 def _account(request: HttpRequest, installation: Installation, user: User) -> Connection | None:
@@ -227,6 +253,10 @@ def _account(request: HttpRequest, installation: Installation, user: User) -> Co
     if row is None:
         raise Stopped(Stop.UNKNOWN)
     return row
+
+
+def _connected(request: HttpRequest, arrival: connect.Arrival) -> HttpResponse:
+    return render(request, "connect/connected.html", {"landing": pages.landing(arrival)})
 
 
 def _elsewhere(request: HttpRequest, installation: Installation) -> HttpResponse:
@@ -252,14 +282,18 @@ def _may_leave_for(page: HttpResponse, url: str) -> HttpResponse:
     return page
 
 
-def _stopped(request: HttpRequest, stopped: Stopped) -> HttpResponse:
+def _stopped(request: HttpRequest, stopped: Stopped, *, onward: str = "") -> HttpResponse:
+    """`onward` is where somebody else would be let in: an answer of a provider is for nobody but who began."""
     page = pages.page_of(stopped)
-    return render(
-        request,
-        "connect/stopped.html",
-        {"why": stopped.why.value, "spec": stopped.spec, "page": page},
-        status=page.status,
-    )
+    shown = {"why": stopped.why.value, "spec": stopped.spec, "page": page, "onward": onward}
+    if stopped.link:
+        shown["watch"] = _watch(request, "link", stopped.link.pk)
+    return render(request, "connect/stopped.html", shown, status=page.status)
+
+
+def _watch(request: HttpRequest, kind: str, pk: UUID) -> str:
+    """What a page says of itself, so that it turns as soon as there is something else to show."""
+    return watched.said(f"{kind}:{pk}", user_id=_user(request).pk, now=datetime.now(UTC))
 
 
 def _title(row: Connection) -> str:
@@ -304,7 +338,8 @@ def _question(
         return _not_asked(request, stopped.why)
     if request.method == "GET":
         template = "given" if state is State.GIVEN else folder
-        return render(request, f"{folder}/{template}.html", {"sheet": shown, "state": state.value})
+        watch = _watch(request, watched.word(kind), row.pk)
+        return render(request, f"{folder}/{template}.html", {"sheet": shown, "state": state.value, "watch": watch})
     match request.POST.get("answer"):
         case "allow":
             question.give(row, now=now)
@@ -339,4 +374,5 @@ def _withdraw(request: HttpRequest, found: QuerySet[K]) -> HttpResponse:
 
 def _not_asked(request: HttpRequest, why: State | question.Stop, spec: ProviderSpec | None = None) -> HttpResponse:
     page = consent_pages.page_of(why, spec)
-    return render(request, "connect/stopped.html", {"why": why.value, "spec": spec, "page": page}, status=page.status)
+    shown = {"why": why.value, "spec": spec, "page": page, "onward": request.get_full_path()}
+    return render(request, "connect/stopped.html", shown, status=page.status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -124,6 +124,11 @@ def scopes_to_ask(spec: ProviderSpec, account: Connection | None) -> tuple[str, 
     """
     before = account.scopes if account is not None and account.status in ALIVE else ()
     return tuple(sorted({*spec.oauth.scopes, *before}))
+
+
+def further_scopes(spec: ProviderSpec, scopes: Collection[str]) -> tuple[str, ...]:
+    """What an account could allow besides, for tools it does not allow yet."""
+    return tuple(sorted(frozenset[str]().union(*(tool.missing(scopes) for tool in spec.tools))))
 
 
 @transaction.atomic

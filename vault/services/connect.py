@@ -27,9 +27,10 @@ from audit.events import Event, EventKind
 from providers import selectors as providers
 from providers.errors import ToolError
 from providers.spec import Access, ProviderSpec
+from tenants import keys
 from tenants import selectors as tenants
 from tenants.models import User
-from vault import links, oauth, sealing
+from vault import codes, links, oauth, sealing
 from vault.crypto import DataKey, KeysUnavailable, Unreadable
 from vault.models import ConnectAttempt, Connection, ConnectLink, Status
 from vault.services import accounts, listing
@@ -67,19 +68,27 @@ class Stop(StrEnum):
     IDENTITY_UNKNOWN = "identity_unknown"
     VAULT_CLOSED = "vault_closed"
     NOT_STORED = "not_stored"
+    WAITING = "waiting"
+    """It goes on in another window."""
     WORKING = "working"
     INTERRUPTED = "interrupted"
     NO_ACCOUNT = "no_account"
 
 
 class Stopped(Exception):
-    """Connecting ends here. `spec` is given once it is safe to name the provider; `code` is for the log."""
+    """Connecting does not go on here. `spec` is given once it is safe to name the provider; `code` is for the log.
 
-    def __init__(self, why: Stop, spec: ProviderSpec | None = None, *, code: str = "") -> None:
+    `link` is given where more will become of it.
+    """
+
+    def __init__(
+        self, why: Stop, spec: ProviderSpec | None = None, *, code: str = "", link: ConnectLink | None = None
+    ) -> None:
         super().__init__(why.value)
         self.why = why
         self.spec = spec
         self.code = code or why.value
+        self.link = link
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,15 @@ class Opening:
     def asked(self) -> tuple[str, ...]:
         """What it does not allow yet."""
         return tuple(scope for scope in self.link.scopes if scope not in self.granted)
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A way to the connect page."""
+
+    url: str
+    code: str
+    """What leads there too, typed at `links.code_url()`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +152,12 @@ def offer(
     now: datetime,
     connection_id: UUID | None = None,
     shared: bool = False,
-) -> str:
-    """A fresh connect link for one person, as an absolute URL.
+) -> Offered:
+    """A fresh connect link for one person.
 
     For the account `connection_id` when it is that person's or the tenant's; else for whichever they come back as.
     """
-    handle = links.mint_handle()
+    handle, code = keys.mint_handle(), codes.mint()
     account = (
         Connection.objects.filter(
             Q(owner_id=user_id) | Q(owner=None),
@@ -151,7 +169,8 @@ def offer(
         else None
     )
     ConnectLink.objects.create(
-        digest=links.digest(handle),
+        digest=keys.digest(handle),
+        code=codes.digest(code),
         tenant_id=tenant_id,
         user_id=user_id,
         installation_id=installation_id,
@@ -161,27 +180,51 @@ def offer(
         client=client[:80],
         expires_at=now + timedelta(seconds=settings.CONNECT_LINK_S),
     )
-    return links.connect_url(slug, handle)
+    return Offered(links.connect_url(slug, handle), code)
 
 
-def open_link(*, handle: str, slug: str, user: User, now: datetime) -> Opening:
-    """What a link offers to the person it was made for. Raises: Stopped."""
+def typed(*, code: str, user: User, now: datetime) -> str | None:
+    """The connect page that a code leads its person to, as long as its link lives; None: it is not right."""
+    digest = codes.digest(code)
+    alive = ConnectLink.objects.filter(used_at=None, expires_at__gt=now, installation__enabled=True)
+    link = alive.select_related("installation").filter(code=digest).first() if digest else None
+    if link is None:
+        return None
+    if link.user_id != user.pk:
+        record(link, EventKind.LINK_OPENED_BY_ANOTHER, opened_by=str(user.pk))
+        return None
+    # A link of its own: of the first one nobody but its client knows the address.
+    return offer(
+        tenant_id=link.tenant_id,
+        user_id=link.user_id,
+        installation_id=link.installation_id,
+        slug=link.installation.slug,
+        scopes=link.scopes,
+        client=link.client,
+        now=now,
+        connection_id=link.connection_id,
+        shared=link.shared,
+    ).url
+
+
+def open_link(*, handle: str, slug: str, user: User, now: datetime) -> Opening | Arrival:
+    """What a link offers to the person it was made for, or what has come of it. Raises: Stopped."""
     link = (
         ConnectLink.objects.select_related("tenant", "installation", "user", "connection")
-        .filter(digest=links.digest(handle), installation__slug=slug, installation__enabled=True)
+        .filter(digest=keys.digest(handle), installation__slug=slug, installation__enabled=True)
         .first()
     )
     if link is None:
         raise Stopped(Stop.UNKNOWN)
     if link.user_id != user.pk:
-        _event(link, EventKind.LINK_OPENED_BY_ANOTHER, opened_by=str(user.pk))
+        record(link, EventKind.LINK_OPENED_BY_ANOTHER, opened_by=str(user.pk))
         raise Stopped(Stop.WRONG_PERSON)
     spec = providers.spec_of(link.installation)
     if why := _not_theirs(link):
-        _event(link, EventKind.LINK_REFUSED, why=why)
+        record(link, EventKind.LINK_REFUSED, why=why)
         raise Stopped(why, spec if why is Stop.NOT_ADMIN else None)
     if link.used_at is not None:
-        raise Stopped(Stop.USED, spec)
+        return _become(link, spec, now=now)
     if link.expires_at <= now:
         raise Stopped(Stop.EXPIRED, spec)
     if spec.access is Access.NONE:
@@ -202,9 +245,9 @@ def start(*, opening: Opening, session_key: str, now: datetime) -> Departure:
     link = opening.link
     if link.installation.connect_url or opening.spec.access is not Access.OAUTH:
         raise Stopped(Stop.CHANGED, opening.spec)
-    state, browser, verifier = links.mint_handle(), links.mint_handle(), oauth.new_verifier()
-    attempt = ConnectAttempt(link=link, state_digest=links.digest(state), browser_digest=links.digest(browser))
-    attempt.session_digest = links.digest(session_key)
+    state, browser, verifier = keys.mint_handle(), keys.mint_handle(), oauth.new_verifier()
+    attempt = ConnectAttempt(link=link, state_digest=keys.digest(state), browser_digest=keys.digest(browser))
+    attempt.session_digest = keys.digest(session_key)
     attempt.expires_at = now + timedelta(seconds=settings.CONNECT_LINK_S)
     try:
         attempt.verifier = sealing.seal(link.tenant_id, verifier.encode(), _verifier_context(attempt))
@@ -215,7 +258,7 @@ def start(*, opening: Opening, session_key: str, now: datetime) -> Departure:
         use_up(link, opening.spec, now=now)
         attempt.installation_version = link.installation.version
         attempt.save(force_insert=True)
-        _event(link, EventKind.CONNECT_STARTED, scopes=" ".join(link.scopes), shared=link.shared)
+        record(link, EventKind.CONNECT_STARTED, scopes=" ".join(link.scopes), shared=link.shared)
     url = oauth.authorize_url(
         client, scopes=link.scopes, state=state, verifier=verifier, nonce=_nonce(opening.spec, state)
     )
@@ -230,7 +273,7 @@ def finish(
         ConnectAttempt.objects.select_related(
             "link__tenant", "link__user", "link__installation", "link__connection", "connection"
         )
-        .filter(state_digest=links.digest(answer.get("state", "")), link__installation_id=installation_id)
+        .filter(state_digest=keys.digest(answer.get("state", "")), link__installation_id=installation_id)
         .first()
     )
     if attempt is None:
@@ -238,12 +281,12 @@ def finish(
     link = attempt.link
     ours = (
         link.user_id == user.pk
-        and compare_digest(attempt.session_digest, links.digest(session_key))
-        and compare_digest(attempt.browser_digest, links.digest(browser))
+        and compare_digest(attempt.session_digest, keys.digest(session_key))
+        and compare_digest(attempt.browser_digest, keys.digest(browser))
     )
     if not ours:
         why = Stop.WRONG_PERSON if link.user_id != user.pk else Stop.WRONG_BROWSER
-        _event(link, EventKind.CALLBACK_REFUSED, why=why, opened_by=str(user.pk))
+        record(link, EventKind.CALLBACK_REFUSED, why=why, opened_by=str(user.pk))
         raise Stopped(why)
     spec = providers.spec_of(link.installation)
     # Whoever gets it has the only copy of the verifier: nobody else can exchange the code.
@@ -289,11 +332,36 @@ def _same_again(attempt: ConnectAttempt, spec: ProviderSpec, *, now: datetime) -
             raise _interrupted(spec)
         close_old_connections()  # whoever waits holds no database connection
         time.sleep(_POLL_S)
+    if done := _ending(attempt, spec):
+        return done
+    raise Stopped(Stop.WORKING, spec, link=attempt.link)
+
+
+def _become(link: ConnectLink, spec: ProviderSpec, *, now: datetime) -> Arrival:
+    """What has come of a link that was used, for whoever opens it once more. Raises: Stopped."""
+    attempt = ConnectAttempt.objects.select_related("link", "connection").filter(link=link).first()
+    if attempt is None:  # a key was entered
+        return _arrived(link.connection, spec, link)
+    if done := _ending(attempt, spec):
+        return done
+    under_way = attempt.expires_at > now if attempt.used_at is None else attempt.used_at > now - _AT_MOST
+    raise Stopped(Stop.WAITING, spec, link=link) if under_way else Stopped(Stop.USED, spec)
+
+
+def _ending(attempt: ConnectAttempt, spec: ProviderSpec) -> Arrival | None:
+    """How an attempt ended, if it has. Raises: Stopped."""
     if attempt.outcome == _CONNECTED:
-        if attempt.connection is None or attempt.connection.status != Status.READY:
-            raise Stopped(Stop.USED, spec)
-        return arrival(attempt.connection, spec, attempt.link)
-    raise Stopped(Stop(attempt.outcome) if attempt.outcome in set(Stop) else Stop.WORKING, spec)
+        return _arrived(attempt.connection, spec, attempt.link)
+    if attempt.outcome in set(Stop):
+        raise Stopped(Stop(attempt.outcome), spec)
+    return None
+
+
+def _arrived(connection: Connection | None, spec: ProviderSpec, link: ConnectLink) -> Arrival:
+    """Raises: Stopped when the account is gone again."""
+    if connection is None or connection.status != Status.READY:
+        raise Stopped(Stop.USED, spec)
+    return arrival(connection, spec, link)
 
 
 def _take(attempt: ConnectAttempt, spec: ProviderSpec, answer: dict[str, str], *, now: datetime) -> accounts.Kept:
@@ -395,10 +463,10 @@ def _store(
     except accounts.Changed:
         raise Stopped(Stop.CHANGED, spec) from None
     ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=_CONNECTED, connection=kept.connection)
-    _event(
+    record(
         link,
         EventKind.EXCHANGE_DONE,
-        attempt,
+        _intent(attempt),
         kept.connection,
         scopes=" ".join(kept.connection.scopes),
         version=kept.version,
@@ -436,9 +504,9 @@ def _ended(attempt: ConnectAttempt, stopped: Stopped) -> bool:
         return False
     ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=stopped.why)
     if row.outcome == _EXCHANGING:
-        _event(attempt.link, EventKind.EXCHANGE_FAILED, attempt, code=stopped.code)
+        record(attempt.link, EventKind.EXCHANGE_FAILED, _intent(attempt), code=stopped.code)
     else:
-        _event(attempt.link, EventKind.CALLBACK_REFUSED, why=stopped.why)
+        record(attempt.link, EventKind.CALLBACK_REFUSED, why=stopped.why)
     return True
 
 
@@ -464,20 +532,21 @@ def _intent(attempt: ConnectAttempt) -> Event:
     )
 
 
-def _event(
+def record(
     link: ConnectLink,
     kind: EventKind,
-    attempt: ConnectAttempt | None = None,
+    intent: Event | None = None,
     connection: Connection | None = None,
     **detail: str | float,
 ) -> Event:
+    """Write down what came of a link, in the transaction the caller is in."""
     return audit.record(
         kind,
         tenant_id=link.tenant_id,
         user_id=link.user_id,
         provider=link.installation.slug,
         connection_id=connection.pk if connection else None,
-        intent=_intent(attempt) if attempt else None,
+        intent=intent,
         client=link.client,
         link=str(link.pk),
         **detail,

@@ -7,6 +7,7 @@ kept, and appears in no page, log or event.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +19,7 @@ from django.db import DatabaseError, close_old_connections, transaction
 from django.views.decorators.debug import sensitive_variables
 
 from audit import services as audit
-from audit.events import Event, EventKind
+from audit.events import EventKind
 from providers import selectors as providers
 from providers import services as installations
 from providers.egress import GuardedTransport, Limits
@@ -70,16 +71,17 @@ def enter(*, opening: Opening, text: str, now: datetime) -> Arrival:
         key = sealing.active_key(link.tenant_id)
     except (Unreadable, KeysUnavailable):
         raise Stopped(Stop.VAULT_CLOSED, spec) from None
+    record = functools.partial(connect.record, link, access=Access.KEY.value)
     owner = oauth.owned(None if link.shared else link.user)
-    intent = _event(link, EventKind.EXCHANGE_INTENT)
+    intent = record(EventKind.EXCHANGE_INTENT)
     close_old_connections()
     try:
         identity = _tried(opening, text, owner)
     except (TokenRejected, Forbidden, AnswerRefused):
-        _event(link, EventKind.EXCHANGE_FAILED, intent, code="refused")
+        record(EventKind.EXCHANGE_FAILED, intent, code="refused")
         raise KeyRefused(Why.NOT_ACCEPTED) from None
     except ToolError:
-        _event(link, EventKind.EXCHANGE_FAILED, intent, code="unavailable")
+        record(EventKind.EXCHANGE_FAILED, intent, code="unavailable")
         raise KeyRefused(Why.NOT_TRIED) from None
     tokens = TokenSet(access=text, refresh=None, lifetime_s=None, scopes=None)
     try:
@@ -94,11 +96,13 @@ def enter(*, opening: Opening, text: str, now: datetime) -> Arrival:
                 key=key,
                 now=now,
             )
-            _event(link, EventKind.EXCHANGE_DONE, intent, kept.connection, version=kept.version, shared=link.shared)
+            # What has come of it, for whoever opens the link once more.
+            ConnectLink.objects.filter(pk=link.pk).update(connection=kept.connection)
+            record(EventKind.EXCHANGE_DONE, intent, kept.connection, version=kept.version, shared=link.shared)
     except DatabaseError:
         raise Stopped(Stop.NOT_STORED, spec) from None
     except (accounts.Changed, Stopped) as over:
-        _event(link, EventKind.EXCHANGE_FAILED, intent, code="superseded")
+        record(EventKind.EXCHANGE_FAILED, intent, code="superseded")
         raise (over if isinstance(over, Stopped) else Stopped(Stop.CHANGED, spec)) from None
     with contextlib.suppress(DatabaseError):  # it is connected: the sweep lists what is not listed now
         listing.after_connecting(kept.connection.pk)
@@ -150,25 +154,4 @@ def open_to_all(*, installation: Installation, by: UUID | None, now: datetime) -
         owner="tenant",
         access=Access.NONE.value,
         version=kept.version,
-    )
-
-
-def _event(
-    link: ConnectLink,
-    kind: EventKind,
-    intent: Event | None = None,
-    connection: Connection | None = None,
-    **detail: str | float,
-) -> Event:
-    return audit.record(
-        kind,
-        tenant_id=link.tenant_id,
-        user_id=link.user_id,
-        provider=link.installation.slug,
-        connection_id=connection.pk if connection else None,
-        intent=intent,
-        client=link.client,
-        link=str(link.pk),
-        access=Access.KEY.value,
-        **detail,
     )

@@ -18,7 +18,7 @@ from vault.crypto import KeysUnavailable, Unreadable, new_key
 from vault.keyring import kek
 from vault.models import TenantKey
 
-__all__ = ["KeysUnavailable", "Rewrapped", "add_local_key", "outdated", "require", "rewrap", "usable"]
+__all__ = ["KeysUnavailable", "Rewrapped", "add_local_key", "kept_by", "outdated", "require", "rewrap", "usable"]
 
 _PROBE_S = 10.0
 _probed: tuple[float, bool] = (float("-inf"), False)
@@ -64,6 +64,20 @@ def _round_trip() -> tuple[str, bytes]:
     if kek().unwrap(uri, wrapped, context) != probe:
         raise Unreadable
     return uri, wrapped
+
+
+_KEPT_BY = {
+    "local": "Key file of this server",
+    "aws-kms": "AWS KMS",
+    "gcp-kms": "Google Cloud KMS",
+    "hashicorp": "HashiCorp Vault",
+}
+
+
+def kept_by(kek_uri: str) -> str:
+    """What kind of thing wraps a data key, in words."""
+    scheme = kek_uri.partition(":")[0]
+    return _KEPT_BY.get(scheme, scheme)
 
 
 # --- Moving data keys to the KEK that wraps now

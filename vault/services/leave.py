@@ -31,9 +31,12 @@ def remove_member(*, membership: Membership, by: UUID | None, now: datetime) -> 
     """Take a person out of a tenant, with their keys, consents, links and their own connections there.
 
     What the tenant shares stays, whoever connected it.
+
+    Raises: Refused, as `tenants.services.remove_member` does; then nothing has changed.
     """
     tenant_id, user_id = membership.tenant_id, membership.user_id
     with transaction.atomic():
+        tenants.hold(tenant_id)
         # Whoever is connecting an account at this moment holds this row: it comes either before, and is found below,
         # or after, and is no longer a member.
         held = Membership.objects.select_for_update().filter(pk=membership.pk).first()

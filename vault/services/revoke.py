@@ -96,11 +96,16 @@ def disconnect(*, connection: Connection, by: UUID | None) -> bool:
     return not pursue(ended).pending
 
 
+def disconnect_all(*, connections: QuerySet[Connection], by: UUID | None, now: datetime) -> Ended:
+    """End some connections together; `all_in_words` says what came of it."""
+    with transaction.atomic():
+        ended = end(connections, by=by, now=now)
+    return pursue(ended)
+
+
 def end_all(*, installation: Installation, by: UUID | None, now: datetime) -> Ended:
     """End every connection of an installation while its OAuth client is still the one their tokens belong to."""
-    with transaction.atomic():
-        ended = end(Connection.objects.filter(installation=installation), by=by, now=now)
-    return pursue(ended)
+    return disconnect_all(connections=Connection.objects.filter(installation=installation), by=by, now=now)
 
 
 def end(connections: QuerySet[Connection], *, by: UUID | None, now: datetime) -> list[UUID]:
@@ -355,6 +360,20 @@ def in_words(connection: Connection) -> str:
         title = providers.spec_of(row.installation).title
     except LookupError:
         title = row.installation.slug
+    return what_became(row, title)
+
+
+def all_in_words(ended: Ended) -> str:
+    """How many connections ended, and what is left to do for them."""
+    count = ended.confirmed + ended.pending
+    text = f"{count} connection{'' if count == 1 else 's'} ended."
+    if ended.pending:
+        text += f" {ended.pending} not confirmed by the provider yet; that is tried again until it is."
+    return text
+
+
+def what_became(row: Connection, title: str) -> str:
+    """The same of a row as it was read, with what its provider is called."""
     if row.status == Status.REVOKING:
         return (
             f"{row.label} is no longer used here. {title} has not confirmed yet that its access is revoked; "

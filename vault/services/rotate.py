@@ -6,7 +6,9 @@ opens until nothing names it, and whoever stores new tokens at the same time sim
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,19 +17,26 @@ from uuid import UUID
 
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Now
 
 from audit import services as audit
 from audit.events import Event, EventKind
 from vault import sealing
-from vault.crypto import Context, DataKey, Unreadable, key_id
+from vault.crypto import Context, DataKey, KeysUnavailable, Unreadable, key_id
 from vault.models import Approval, ClientSecret, ConnectAttempt, Revocation, SealedTokenSet, TenantKey
 from vault.services import approve, clients
 from vault.services.connect import Stop
 from vault.services.sealed import fields_of, token_context
 
+log = logging.getLogger(__name__)
+
 BATCH = 200
 """Rows a transaction: short enough that nobody notices the wait for their locks."""
+SETTLE = timedelta(seconds=5)
+"""Who read a row just before it was sealed anew opens it with the old key, which must still be there."""
+_AGAIN = timedelta(minutes=10)
+"""How soon the sweep tries once more what did not open."""
 State = TenantKey.State
 _Row: TypeAlias = SealedTokenSet | Revocation | ClientSecret | Approval
 _SEALED: Mapping[str, type[_Row]] = {
@@ -57,6 +66,23 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What came of going on with a rotation for a while."""
+
+    resealed: int
+    unreadable: tuple[str, ...]
+    settling: bool
+    """Nothing is left to seal anew, and the old keys wait a moment for who is in the middle of something."""
+    retirement: Retirement | None
+    """None: it has not come to that yet."""
+
+    @property
+    def over(self) -> bool:
+        """Nothing more can be done now, also where something that does not open keeps an old key from going."""
+        return self.retirement is not None and (not self.retirement.needed_by or bool(self.unreadable))
+
+
+@dataclass(frozen=True, slots=True)
 class Retirement:
     """What became of the old keys."""
 
@@ -70,8 +96,10 @@ def unfinished(tenant_id: UUID) -> bool:
     return TenantKey.objects.filter(tenant_id=tenant_id, state=State.OLD).exists()
 
 
-def begin(*, tenant_id: UUID) -> bool:
+def begin(*, tenant_id: UUID, by: UUID | None = None) -> bool:
     """Make a new active data key. False: there is none to replace, or a rotation is under way and is to be finished.
+
+    The rest is done by whoever calls `turn`, and by the sweep.
 
     Raises: vault.crypto.KeysUnavailable; then nothing has changed.
     """
@@ -85,8 +113,53 @@ def begin(*, tenant_id: UUID) -> bool:
         fresh.save(force_insert=True)
         # The intent has the key's id, so that whoever finishes the rotation knows which intent it finishes.
         detail = {"key": str(fresh.pk), "old": str(active.pk)}
-        audit.append([Event(EventKind.ROTATE_INTENT, tenant_id=tenant_id, id=fresh.pk, detail=detail)])
+        audit.append([Event(EventKind.ROTATE_INTENT, tenant_id=tenant_id, user_id=by, id=fresh.pk, detail=detail)])
     return True
+
+
+def sweep(*, now: datetime, most: int = 20, for_s: float = 10.0) -> None:
+    """Go on with the rotations that are under way, whoever began them, one after another."""
+    due = Q(settled_at=None) | Q(unreadable=0) | Q(settled_at__lt=Now() - _AGAIN)
+    found = TenantKey.objects.filter(due, state=State.OLD).order_by("created_at")
+    until = time.monotonic() + for_s
+    for tenant_id in dict.fromkeys(found.values_list("tenant_id", flat=True)[:most]):
+        if (rest := until - time.monotonic()) <= 0:
+            return
+        try:
+            turn(tenant_id=tenant_id, now=now, for_s=rest)
+        except KeysUnavailable as unavailable:
+            log.warning("the rotation of %s waits: %s", tenant_id, unavailable)
+
+
+def turn(*, tenant_id: UUID, now: datetime, for_s: float) -> Turn:
+    """Go on with a rotation for a while: seal anew what is left, and once that has settled, retire the old keys.
+
+    May be cut off, and be called in several processes at once. Raises: vault.crypto.KeysUnavailable.
+    """
+    old, resealed, unreadable = TenantKey.objects.filter(tenant_id=tenant_id, state=State.OLD), 0, list[str]()
+    until = time.monotonic() + for_s
+    for batch in reseal(tenant_id=tenant_id):
+        resealed += batch.resealed
+        unreadable += batch.unreadable
+        if time.monotonic() > until:
+            old.update(settled_at=None)
+            return Turn(resealed, tuple(unreadable), settling=False, retirement=None)
+    if not resealed and old.filter(settled_at__lte=Now() - SETTLE).exists():
+        found = retire(tenant_id=tenant_id, now=now)
+        old.update(unreadable=len(unreadable), **({"settled_at": Now()} if unreadable else {}))
+        return Turn(resealed, tuple(unreadable), settling=False, retirement=found)
+    (old if resealed else old.filter(settled_at=None)).update(settled_at=Now(), unreadable=len(unreadable))
+    return Turn(resealed, tuple(unreadable), settling=True, retirement=None)
+
+
+def sealed_by(tenant_id: UUID) -> Mapping[UUID, Mapping[str, int]]:
+    """What each of a tenant's keys has sealed, by kind; those that have sealed nothing are left out."""
+    mine, found = TenantKey.objects.filter(tenant_id=tenant_id), defaultdict[UUID, dict[str, int]](dict)
+    for what, table in _SEALED.items():
+        rows: QuerySet[Any] = table.objects.filter(key_id__in=mine.values("pk"))
+        for key, count in rows.values_list("key_id").annotate(Count("pk")):
+            found[key][what] = count
+    return found
 
 
 def left(tenant_id: UUID) -> int:

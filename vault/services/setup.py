@@ -6,10 +6,13 @@ the next time, what is left out is as it was.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 from uuid import UUID
@@ -26,7 +29,7 @@ from providers.errors import TokenRejected, ToolError
 from providers.manifest import Entry, Manifest
 from providers.models import Installation
 from providers.sources import mcp, openapi
-from providers.spec import Access, Json
+from providers.spec import Access, Json, ProviderSpec
 from tenants.models import Tenant
 from tenants.services import Refused
 from vault import links, sealing
@@ -52,6 +55,40 @@ _PREFIX: Final = re.compile(r"[\x20-\x7e]{0,40}")
 
 class ClientNeeded(Refused):
     """The provider takes only clients that an administrator has registered there."""
+
+    def __init__(self, row: Installation, why: str) -> None:
+        spec = providers.spec_of(row)
+        self.why = why
+        """Why the product could not register itself, a sentence of ours; empty: it is not offered."""
+        at = f" at {spec.register_url}" if spec.register_url else ""
+        super().__init__(
+            f"--client-id is missing: {f'{why} ' if why else ''}Register an OAuth client with {spec.title}{at} and "
+            f"give it the redirect URI {_redirect(row)} and run this again with --client-id ID --client-secret-stdin"
+        )
+
+
+class ChoiceNeeded(Refused):
+    """A document has more operations than one provider may have."""
+
+    def __init__(self, sentence: str, tags: Mapping[str, int]) -> None:
+        super().__init__(sentence)
+        self.tags = tags
+        """How many operations each tag has, the largest first."""
+
+
+class ClientFrom(StrEnum):
+    """Where the client comes from that this product is at a provider."""
+
+    NOWHERE = "nowhere"
+    """None is needed."""
+    STATED = "stated"
+    """An administrator has said it, now or before."""
+    DOCUMENT = "document"
+    """The provider reads a document of ours."""
+    REGISTRATION = "registration"
+    """The product registers itself."""
+    NEEDED = "needed"
+    """An administrator has to register one there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +126,10 @@ class Wish:
     connect_url: str | None = None
     trust_hints: bool | None = None
     give_up: bool = False
+    new: bool = False
+    """It is to be a further provider: refused where there is one of that name."""
+    version: int | None = None
+    """Of the installation as it was looked at: refused where it is another by now (`providers.services.Stale`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,16 +158,49 @@ class Draft:
     before: Installation | None
     row: Installation
     looked: _Looked
+    client: ClientFrom
+
+    @property
+    def spec(self) -> ProviderSpec:
+        """What the provider would be."""
+        return providers.spec_of(self.row)
 
     @property
     def manifest(self) -> Manifest | None:
         """Its tools, where they are known without an account."""
         return self.looked.manifest
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What an administrator should know, a sentence each."""
+        return self.looked.remarks
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """What cannot be offered, each with the reason."""
+        return self.looked.left_out
+
+    @property
+    def tags(self) -> Mapping[str, int]:
+        """How many operations of the document each tag has, chosen or not, the largest first."""
+        return self.looked.tags
+
+    @property
+    def operations(self) -> int:
+        """How many the document has, chosen or not."""
+        return self.looked.operations
+
+    @property
+    def seen(self) -> str:
+        """A digest of what the network, or a file, has said: another one, and something else would be stored."""
+        return self.looked.seen
+
 
 def draft(*, tenant: Tenant, slug: str, wish: Wish) -> Draft:
     """Find out all that `set_up` needs. Raises: Refused."""
     before = providers.installed(tenant.pk).filter(slug=slug).first()
+    if wish.new and before is not None:
+        raise Refused(f"use_{slug} is exported already. Choose another name.")
     stated = _stated(before, slug, wish)
     try:
         looked = _look(before, slug, wish, stated)
@@ -141,7 +215,16 @@ def draft(*, tenant: Tenant, slug: str, wish: Wish) -> Draft:
         overrides=_with_identity(stated, looked.facts),
         **stated.columns,
     )
-    return Draft(before, row, looked)
+    if before is not None:
+        if wish.version not in {None, row.version}:
+            raise installations.Stale
+        row.enabled = before.enabled or unfinished(before)  # what an administrator has switched off stays off
+    return Draft(before, row, looked, _client_from(before, row, wish, looked.server))
+
+
+def unfinished(row: Installation) -> bool:
+    """Whether it waits for an administrator to register a client and name it (`ClientNeeded`)."""
+    return not row.client_id and not row.connect_url and providers.spec_of(row).access is Access.OAUTH
 
 
 def set_up(
@@ -155,7 +238,7 @@ def set_up(
     drafted = drafted or draft(tenant=tenant, slug=slug, wish=wish)
     before, row, looked = drafted.before, drafted.row, drafted.looked
     try:
-        client = _client(before, row, wish, looked.server)
+        client = _client(drafted, wish)
     except Undiscovered as wrong:
         raise Refused(str(wrong)) from None
     except ClientNeeded:
@@ -180,7 +263,7 @@ def set_up(
         secret_ends_at=client.ends_at,
         access=spec.access,
         introduced=bool(done.row.facts.get("client", {}).get("own") is False),
-        remarks=looked.remarks,
+        remarks=(*looked.remarks, *_left_out(looked.left_out)),
     )
 
 
@@ -262,6 +345,15 @@ class _Looked:
     server: discovery.Server | None = None
     manifest: Manifest | None = None
     remarks: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    tags: Mapping[str, int] = field(default_factory=dict)
+    operations: int = 0
+    seen: str = ""
+
+
+def _digest(*said: object) -> str:
+    plain = [asdict(each) if isinstance(each, discovery.Server) else each for each in said]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=sorted).encode()).hexdigest()
 
 
 def _look(before: Installation | None, slug: str, wish: Wish, stated: _Stated) -> _Looked:
@@ -310,11 +402,11 @@ def _mcp(known: Mapping[str, Json], stated: _Stated, wish: Wish) -> _Looked:
     else:
         facts["oauth"] = {"identity": "owner"}
     if found.access is not Access.NONE:
-        return _Looked(facts, found.server)
+        return _Looked(facts, found.server, seen=_digest(facts, found.server))
     listing = _listed(stated.url)
-    return _Looked(
-        facts, None, _manifest(listing.entries), _left_out([(each.name, each.why) for each in listing.skipped])
-    )
+    manifest = _manifest(listing.entries)
+    left_out = tuple((each.name, each.why) for each in listing.skipped)
+    return _Looked(facts, None, manifest, left_out=left_out, seen=_digest(facts, manifest.digest))
 
 
 def _listed(url: str) -> mcp.Listing:
@@ -350,9 +442,10 @@ def _openapi(known: Mapping[str, Json], stated: _Stated, wish: Wish) -> _Looked:
     operations = known.get("operations", ()) if wish.operations is None else wish.operations
     any_scope = bool(known.get("any_scope") if wish.any_scope is None else wish.any_scope)
     said = _access_said(known, wish)
+    content = _document(stated.url, wish)
     try:
         document = openapi.read(
-            _document(stated.url, wish),
+            content,
             url=stated.url,
             tags=tags,
             operations=operations,
@@ -360,6 +453,8 @@ def _openapi(known: Mapping[str, Json], stated: _Stated, wish: Wish) -> _Looked:
             any_scope=any_scope,
             access=said or "",
         )
+    except openapi.TooMany as many:
+        raise ChoiceNeeded(str(many), many.tags) from None
     except ToolError as wrong:
         raise Refused(str(wrong)) from None
     chosen = {"tags": list(tags), "operations": list(operations), "any_scope": any_scope, "access_said": said}
@@ -376,8 +471,16 @@ def _openapi(known: Mapping[str, Json], stated: _Stated, wish: Wish) -> _Looked:
         scopes = discovery.scopes_to_ask(server, oauth.get("scopes", ()))
         oauth |= discovery.oauth_facts(server, scopes=scopes, resource=oauth.get("resource"))
     facts["oauth"] = oauth
-    remarks = (*document.remarks, *_left_out([(each.operation, each.reason) for each in document.skipped]))
-    return _Looked(facts, server, _manifest(document.entries), remarks)
+    return _Looked(
+        facts,
+        server,
+        _manifest(document.entries),
+        document.remarks,
+        tuple((each.operation, each.reason) for each in document.skipped),
+        document.tags,
+        len(document.operations),
+        _digest(hashlib.sha256(content).hexdigest(), server),
+    )
 
 
 def _document(url: str, wish: Wish) -> bytes:
@@ -446,37 +549,50 @@ class _Client:
     ends_at: datetime | None = None
 
 
-def _client(before: Installation | None, row: Installation, wish: Wish, server: discovery.Server | None) -> _Client:
-    """The client that was said, or the one there was; else a document of ours; else one that registers itself.
-
-    Raises: ClientNeeded.
-    """
-    spec = providers.spec_of(row)
-    if spec.access is not Access.OAUTH:
-        return _Client("", Secret(None))
-    kept = before is not None and row.client_id == before.client_id
-    was = before.facts.get("client", {}) if before is not None and kept else {}
+def _client_from(
+    before: Installation | None, row: Installation, wish: Wish, server: discovery.Server | None
+) -> ClientFrom:
+    """The client that was said, or the one there was; else a document of ours; else one that registers itself."""
+    if providers.spec_of(row).access is not Access.OAUTH:
+        return ClientFrom.NOWHERE
+    was = _was(before, row)
     # A client belongs to one issuer and has one redirect URI: what was registered with another is of no use.
     stale = server is not None and was and was != {**was, "issuer": server.issuer, "redirect_uri": _redirect(row)}
     if row.connect_url or (row.client_id and (wish.client_id is not None or not stale)):
-        if wish.client_secret is not None:
-            return _Client(row.client_id, Secret(wish.client_secret))
-        if not kept:
-            return _Client(row.client_id, Secret(None))
-        return _Client(row.client_id, None, was.get("auth", ""), was.get("own", True))
+        return ClientFrom.STATED
     if server is not None and server.documents and settings.HTTPS:
-        return _Client(links.client_url(row.pk), Secret(None), "none", own=False)
+        return ClientFrom.DOCUMENT
+    return ClientFrom.REGISTRATION if server is not None and server.register_url is not None else ClientFrom.NEEDED
+
+
+def _was(before: Installation | None, row: Installation) -> dict[str, Json]:
+    """What is known of the client there was, where it is still the one."""
+    kept = before is not None and row.client_id == before.client_id
+    return before.facts.get("client", {}) if before is not None and kept else {}
+
+
+def _client(drafted: Draft, wish: Wish) -> _Client:
+    """Raises: ClientNeeded."""
+    before, row, server = drafted.before, drafted.row, drafted.looked.server
     why = ""
-    if server is not None and server.register_url is not None:
-        try:
-            return _registered(server, _redirect(row))
-        except Undiscovered as refused:
-            why = f"{refused} "
-    at = f" at {spec.register_url}" if spec.register_url else ""
-    raise ClientNeeded(
-        f"--client-id is missing: {why}Register an OAuth client with {spec.title}{at} and give it the redirect URI "
-        f"{_redirect(row)} and run this again with --client-id ID --client-secret-stdin"
-    )
+    match drafted.client:
+        case ClientFrom.NOWHERE:
+            return _Client("", Secret(None))
+        case ClientFrom.STATED:
+            if wish.client_secret is not None:
+                return _Client(row.client_id, Secret(wish.client_secret))
+            if before is None or row.client_id != before.client_id:
+                return _Client(row.client_id, Secret(None))
+            was = _was(before, row)
+            return _Client(row.client_id, None, was.get("auth", ""), was.get("own", True))
+        case ClientFrom.DOCUMENT:
+            return _Client(links.client_url(row.pk), Secret(None), "none", own=False)
+        case ClientFrom.REGISTRATION if server is not None:
+            try:
+                return _registered(server, _redirect(row))
+            except Undiscovered as refused:
+                why = str(refused)
+    raise ClientNeeded(row, why)
 
 
 def _registered(server: discovery.Server, redirect_uri: str) -> _Client:
