@@ -52,7 +52,7 @@ class Served:
 @contextmanager
 def serve(app: Any, port: int) -> Iterator[Served]:
     """Run an ASGI application in a thread."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", access_log=False, ws="none")
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -34,6 +34,7 @@ from metaagent.agent.types import (
     ConnectionRef,
     Fact,
     Intent,
+    Link,
     Principal,
     Proposed,
     Question,
@@ -423,8 +424,8 @@ class Rights:
     async def give_up(self, connection_id: UUID, rejected: AccessToken) -> None:
         raise AssertionError("no token is refused here")
 
-    async def connect(self, *_: object) -> str:
-        return "https://product.example/connect/desk/"
+    async def connect(self, *_: object) -> Link:
+        return Link("https://product.example/connect/desk/")
 
 
 class Consents:
@@ -524,6 +525,16 @@ class Ledger:
 
     async def settle(self, reservation: object, used: Amount) -> None:
         self.open -= 1
+
+
+class Figures:
+    """What became of asks."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[Principal, str, str, str]] = []
+
+    def ended(self, principal: Principal, provider: ProviderSpec, way: str, outcome: str, used: Amount) -> None:
+        self.ends.append((principal, provider.id, way, outcome))
 
 
 class Memory:

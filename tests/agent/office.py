@@ -16,7 +16,7 @@ from metaagent.agent.telemetry import Telemetry
 from metaagent.agent.traffic import LocalTraffic, Traffic, TrafficLimits
 from metaagent.agent.types import Amount, Answer, Ask
 from metaagent.agent.work import Manner
-from tests.agent.desk import ME, Asking, Consents, Desk, Dialled, Ledger, Log, Memory, Planted, Rights
+from tests.agent.desk import ME, Asking, Consents, Desk, Dialled, Figures, Ledger, Log, Memory, Planted, Rights
 
 Says: TypeAlias = "Callable[[Sequence[Message]], Turn] | Turn | Exception"
 
@@ -73,7 +73,7 @@ class Office:
         self, *says: Says, model: bool = True, planted: Planted | None = None, limits: Limits = LIMITS
     ) -> None:
         self.model, self.asking, self.log = Scripted(list(says)), Asking(), Log()
-        self.desk, self.store, self.ledger = Desk(planted or {}), Memory(), Ledger()
+        self.desk, self.store, self.ledger, self.figures = Desk(planted or {}), Memory(), Ledger(), Figures()
         self.rights = Rights(planted or {})
         traffic = TrafficLimits(100_000, 100_000, 100, 100, 5, 5.0)
         self.ports = Ports(
@@ -84,6 +84,7 @@ class Office:
             approvals=self.asking,
             audit=self.log,
             ledger=self.ledger,
+            figures=self.figures,
             shared=self.store,
             traffic=Traffic(LocalTraffic(traffic), traffic),
             telemetry=Telemetry(),

@@ -20,11 +20,11 @@ from metaagent.agent.ports import Ports
 from metaagent.agent.service import Agent, Limits
 from metaagent.agent.telemetry import Telemetry
 from metaagent.agent.traffic import LocalTraffic, Traffic, TrafficLimits
-from metaagent.agent.types import Admission, Amount, Ask, ConnectionRef, Principal
+from metaagent.agent.types import Admission, Amount, Ask, ConnectionRef, Link, Principal
 from metaagent.agent.work import Manner
 from providers.catalogue import sentry
 from providers.spec import ConsentPolicy, Exposure, Json, ProviderSpec, Reply
-from tests.agent.desk import ME, Asking, Consents, Ledger, Log, Memory, Obeying
+from tests.agent.desk import ME, Asking, Consents, Figures, Ledger, Log, Memory, Obeying
 from tests.world import Served
 
 _KILLED_AFTER = len(questions()) // 3
@@ -91,7 +91,7 @@ class Rights:
     async def give_up(self, *_: object) -> None:
         raise AssertionError("no token is refused here")
 
-    async def connect(self, *_: object) -> str:
+    async def connect(self, *_: object) -> Link:
         raise AssertionError("nobody has to connect here")
 
 
@@ -132,6 +132,7 @@ class Person:
                 approvals=Asking(),
                 audit=Log(),
                 ledger=Ledger(),
+                figures=Figures(),
                 shared=Memory(),
                 traffic=Traffic(LocalTraffic(traffic), traffic),
                 telemetry=Telemetry(),

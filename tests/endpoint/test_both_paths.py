@@ -251,7 +251,7 @@ ENVELOPE: dict[str, Spoil] = {
 """Further ones of 2026-07-28."""
 
 _MINTED = re.compile(
-    rb"run_[0-9a-f]{24}|metaagent://results/[\w-]+|(?:\?link=)[\w-]+|"
+    rb"run_[0-9a-f]{24}|metaagent://results/[\w-]+|(?:\?link=)[\w-]+|\b[B-Z]{4}-[B-Z]{4}\b|"
     rb'(?<="elicitationId":")[\w-]+|(?<="requestState":")[\w.-]+|(?<="size":)[0-9]+|'
     rb'(?<="conversation":")[\w-]+|(?<="bytesIn":)[0-9]+|(?<="ms":)[0-9]+|(?<="requests":)[0-9]+|'
     rb'(?<="cacheHits":)[0-9]+'

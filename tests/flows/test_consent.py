@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from django.db import transaction
 from mcp import types
 from mcp.client.context import ClientRequestContext
-from playwright.sync_api import Page
 
 from metaagent.visitor import Visitor
 from providers import services as providers
@@ -20,7 +19,7 @@ from tenants import standing
 from tenants.models import ClientKey
 from tests.endpoint.test_tool import CALL, _initialize
 from tests.environment import MISSING
-from tests.flows.test_accessibility import _FOCUSED, _READ, PHONE, _log_in, browser
+from tests.sights import FOCUSED, PHONE, Walk, browser, log_in
 from tests.world import Person, World, run
 from vault.models import Connection, Consent
 from vault.services import connect, leave, question, revoke
@@ -52,7 +51,7 @@ def connect_for_writing(world: World) -> Connection:
         scopes=SCOPES,
         client="",
         now=datetime.now(UTC),
-    )
+    ).url
     with Visitor() as visitor:
         world.begin(visitor, link)
         world.approve(visitor)
@@ -616,44 +615,32 @@ def test_the_page_is_read_and_answered_on_a_phone_by_keyboard(world: World) -> N
     url = asked(world, key=another_key(world, "W" * 80))["consent_url"]
     policy(world, "always")
     once = asked(world, comment("x" * 300 + "\n" + "y " * 300))["consent_url"]
-    said: list[str] = []
+    walk = Walk(world.product.url, keyboard=False)
     with browser(width=PHONE) as page:
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
+        walk.listen(page)
         page.goto(url)
-        _log_in(page, world)
+        log_in(page, world)
         page.locator("summary").click()
         for _ in range(40):
             page.keyboard.press("Tab")
-            focused = page.evaluate(_FOCUSED)
+            focused = page.evaluate(FOCUSED)
             assert focused["seen"], focused["it"]
             if ">Allow<" in focused["it"]:
                 break
-        _readable(page)
+        walk.look(page, "question")
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Allowed").wait_for()
-        _readable(page)
+        walk.look(page, "allowed")
         page.goto(once)
-        _readable(page)
+        walk.look(page, "once")
         page.get_by_role("button", name="Decline").press("Enter")
         page.get_by_text("You said no.").wait_for()
-        _readable(page)
+        walk.look(page, "declined")
         page.goto(f"{world.product.url}/connections/")
         page.locator("summary", has_text="Who may use it").press("Enter")
         assert page.get_by_text("may read").is_visible()
-        _readable(page)
+        walk.look(page, "standing")
         page.get_by_role("button", name="Withdraw").press("Enter")
         assert "is withdrawn" in page.get_by_role("status").inner_text()
-    assert said == []
+    assert not walk.wrong, "\n".join(walk.wrong)
     assert not any(row.given_at and not row.withdrawn_at for row in Consent.objects.filter(tenant=world.tenant))
-
-
-def _readable(page: Page) -> None:
-    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-    for scheme in schemes:
-        page.emulate_media(color_scheme=scheme)
-        facts = page.evaluate(_READ)
-        assert facts["headings"] == 1
-        assert not facts["unnamed"], facts["unnamed"]
-        assert not facts["faint"], facts["faint"]
-        assert facts["sideways"] <= 0, page.url

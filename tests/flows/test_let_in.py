@@ -25,8 +25,8 @@ from tenants.models import ClientKey, Membership
 from tenants.oauth import services
 from tenants.oauth.models import Client, ClientGrant
 from tests.environment import MISSING
-from tests.flows.test_accessibility import PHONE, _log_in, browser
 from tests.oauth import REDIRECT, OAuthClient
+from tests.sights import PHONE, browser, log_in
 from tests.world import Person, World
 
 EVIL = "https://evil.example/callback"
@@ -470,7 +470,7 @@ def test_a_browser_arrives_wherever_a_client_may_be(world: World) -> None:
         urls = {known(world, uri).authorize_url(): arrives for uri, arrives in destinations.items()}
         with browser() as first:
             first.goto(f"{world.product.url}/login/")
-            _log_in(first, world)
+            log_in(first, world)
             first.wait_for_url("**/connections/")
             assert first.context.browser
             visit = first.context.browser.new_context(storage_state=first.context.storage_state())
@@ -489,7 +489,7 @@ def test_choosing_and_ending_need_neither_mouse_nor_script(world: World) -> None
         client = known(world, f"{program}/callback")
         with browser(scripts=False, width=PHONE) as page:
             page.goto(client.authorize_url(resource=None))
-            _log_in(page, world)
+            log_in(page, world)
             page.get_by_role("button", name="Allow").press("Enter")
             assert page.url.startswith(f"{world.product.url}/o/authorize/")  # the browser itself asks to choose
             page.get_by_role("radio").first.press("Space")

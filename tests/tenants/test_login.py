@@ -87,7 +87,7 @@ def test_pages_are_kept_by_nobody_and_framed_by_nobody(world: World) -> None:
 def test_health_says_what_is_well(world: World) -> None:
     with world.product.http as http:
         assert http.get("/healthz").text == "ok"
-        assert http.get("/readyz").json() == {"database": "ok", "kek": "ok"}
+        assert http.get("/readyz").json() == {"database": "ok", "kek": "ok", "audit": "ok"}
         missing = http.get("/nothing-here")
     assert missing.status_code == 404
     assert "There is nothing at this address" in missing.text

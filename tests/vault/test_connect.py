@@ -67,9 +67,16 @@ def test_someone_else_cannot_post_the_page_either(world: World) -> None:
 def test_a_link_works_once(world: World) -> None:
     link = world.connect_link()
     with Visitor() as visitor:
-        world.begin(visitor, link)
         visitor.open(link)
-        assert visitor.page.status_code == 410
+        world.log_in(visitor)
+        form = next(f for f in visitor.forms() if f.method == "post" and "logout" not in f.action)
+        visitor.send(form)
+        visitor.open(link)
+        assert visitor.page.status_code == 202
+        assert all("logout" in found.action for found in visitor.forms())
+        again = visitor.http.post(link, data=form.fields, headers={"Referer": link})
+        assert again.status_code == 202
+    assert ConnectAttempt.objects.filter(link__tenant=world.tenant).count() == 1
 
 
 def test_a_link_that_is_too_old_says_so(world: World) -> None:

@@ -192,10 +192,10 @@ def test_what_stands_is_listed_by_account_with_the_client_s_name(world: World, a
         question.give(ask(account, client=client, effect=effect), now=now())
     question.give(ask(account, sent=SENT), now=now())
     ask(account, effect=Effect.DESTRUCTIVE)
-    listed = selectors.standing_consents(world.me.user.pk, now=now())
+    listed = selectors.standing_consents(world.me.user.pk, [account.pk], now=now())
     assert [(given.effect, name) for given, name in listed[account.pk]] == [("read", "test"), ("write", "test")]
-    assert not selectors.standing_consents(world.me.user.pk, now=now() + timedelta(days=91))
-    assert not selectors.standing_consents(world.person().user.pk, now=now())
+    assert not selectors.standing_consents(world.me.user.pk, [account.pk], now=now() + timedelta(days=91))
+    assert not selectors.standing_consents(world.person().user.pk, [account.pk], now=now())
 
 
 def test_what_has_long_been_over_is_forgotten_and_what_stands_is_not(account: Connection) -> None:

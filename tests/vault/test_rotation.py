@@ -23,7 +23,6 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 
 from audit.models import AuditEvent
-from metaagent.management.commands import vault_rotate
 from metaagent.visitor import Visitor
 from tenants import standing
 from tests.vault.kms import TransitStandIn, moto_key
@@ -43,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def _prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting for what nobody does here."""
-    monkeypatch.setattr(vault_rotate, "SETTLE_S", 0.0)
+    monkeypatch.setattr(rotate, "SETTLE", timedelta(0))
     monkeypatch.setattr(remote, "PAUSE_S", 0.0)
 
 
