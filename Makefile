@@ -30,7 +30,7 @@ demo: .venv/product  ## the main job, end to end, on this machine; ONCE=1 leaves
 
 run: .venv/product  ## the product alone, reloading, on 127.0.0.1:8000
 	@DEBUG=1 $(BIN)/python manage.py migrate -v 0
-	@DEBUG=1 $(BIN)/python -m uvicorn metaagent.asgi:application --reload --no-access-log
+	@DEBUG=1 $(BIN)/python -m uvicorn metaagent.asgi:application --reload --no-access-log --ws-max-size 65536
 
 test: .venv/dev  ## every test; REQUIRE_ALL=1 fails where a service is missing
 	@$(BIN)/python -m pytest -q -n 2 $(if $(filter 1,$(REQUIRE_ALL)),--require-all) $(ARGS)

@@ -13,6 +13,10 @@ def main() -> None:
         from metaagent.management.piped import run  # noqa: PLC0415 - only what this command needs
 
         sys.exit(run(sys.argv[1]))
+    if sys.argv[1:2] == ["audit_verify"] and any(word.split("=")[0] == "--export" for word in sys.argv):
+        from audit.offline import main as verify  # noqa: PLC0415 - it needs neither Django nor settings
+
+        sys.exit(verify(sys.argv[2:]))
     from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - see above
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - see above
 

@@ -23,11 +23,13 @@ from metaagent.background import Embedded
 from metaagent.bounds import Bounded
 from metaagent.endpoint.app import Receive, Scope, Send, metadata
 from metaagent.metrics import Metrics
+from metaagent.wiring import page
 from vault.services import keys
 
 if not settings.DEBUG:
     keys.require()
 runtime = wiring.build()
+page.serve(runtime.agent)
 
 # What is loaded now stays: the collector need not walk it again and again while calls are served, and a call makes
 # too much that dies with it for the collector to come every 700 objects.
@@ -69,6 +71,7 @@ application = ProtocolTypeRouter(
                 _route(r"", Bounded(_django)),
             ]
         ),
+        "websocket": runtime.live,
         "lifespan": lifespan,
     }
 )

@@ -51,7 +51,8 @@ async def _refuse(path: str, send: Send, status: int, sentence: str) -> None:
     """In the form that is expected where it was sent."""
     if path.startswith("/api/"):
         kind, title = "application/problem+json", "Too large"
-        body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": sentence})
+        kept = "urn:metaagent:problem:too_large"
+        body = json.dumps({"type": kept, "title": title, "status": status, "detail": sentence})
     elif path.startswith("/o/"):
         kind, body = "application/json", json.dumps({"error": "invalid_request", "error_description": sentence})
     else:

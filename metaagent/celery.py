@@ -26,10 +26,13 @@ def _every(seconds: int, task: str) -> dict[str, object]:
 
 app.conf.beat_schedule = {
     "revocations": _every(settings.SWEEP_EVERY_S, "vault.tasks.revocations"),
+    "rotations": _every(3, "vault.tasks.rotations"),
     "departures": _every(60, "vault.tasks.departures"),
     "outcomes": _every(60, "vault.tasks.outcomes"),
     "keep-alive": _every(60, "vault.tasks.keep_alive"),
     "tools": _every(60, "vault.tasks.tools"),
     "forget": _every(300, "vault.tasks.forget"),
+    "seal": _every(settings.AUDIT_SEAL_EVERY_S, "audit.tasks.seal"),
+    "verify": _every(10, "audit.tasks.verify"),
     "clients": _every(300, "tenants.oauth.tasks.sweep"),
 }

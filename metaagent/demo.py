@@ -253,6 +253,7 @@ def _running(stage: Stage) -> Iterator[None]:
         processes.append(_start(stage, "sandbox", "manage.py", "sandbox", "--port", str(stage.sandbox_port)))
         _manage(stage, "migrate", "-v", "0")
         server = ["metaagent.asgi:application", "--port", str(stage.port), "--no-access-log", "--log-level", "warning"]
+        server += ["--ws-max-size", "65536"]
         processes.append(_start(stage, "product", "-m", "uvicorn", *server))
         _await(stage, f"{stage.sandbox}/_stats", processes[0], "sandbox")
         _provision(stage)

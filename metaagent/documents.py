@@ -12,7 +12,7 @@ from oauth2_provider import cimd
 
 from providers.egress import EgressPolicy, GuardedTransport, Limits
 from providers.errors import ToolError
-from tenants import api
+from tenants.api.bodies import read_object
 from tenants.oauth import policy
 
 LIMITS = Limits(connect_s=3, first_byte_s=5, total_s=5, max_wire_bytes=16_384, max_decoded_bytes=16_384)
@@ -54,7 +54,7 @@ def _read(body: bytes) -> dict[str, object]:
     Raises: CIMDError.
     """
     try:
-        document = {"token_endpoint_auth_method": "none", **api.read_object(body)}
+        document = {"token_endpoint_auth_method": "none", **read_object(body)}
         found = policy.metadata(document, schemes=settings.NATIVE_SCHEMES)
     except (ValueError, policy.Unfit) as unfit:
         raise cimd.CIMDError("not the metadata of a client that can be let in") from unfit

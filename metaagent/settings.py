@@ -71,6 +71,10 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_htmx",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # looks for nothing: see metaagent/operators.py
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
     "rest_framework",
     "drf_spectacular",
     "oauth2_provider",
@@ -90,10 +94,12 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",  # lets its adapters know the request
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "tenants.middleware.no_store",
+    "tenants.middleware.seen",
 ]
 
 ROOT_URLCONF = "metaagent.urls"
@@ -168,6 +174,42 @@ LOGIN_FAILURES_PER_HOUR = env.number("LOGIN_FAILURES_PER_HOUR", 10, least=1)
 
 CONFIRM_S = env.number("CONFIRM_S", 600, least=60, most=86_400)
 """How long a password that was just said counts for what wants a recent one."""
+INVITATION_DAYS = env.number("INVITATION_DAYS", 7, least=1, most=30)
+"""How long an invitation may wait for whom it is for."""
+
+# The second factor and single sign-on (tenants/second, tenants/single). Of allauth only what is named there has an
+# address, and nothing in it makes people or sends e-mail.
+ACCOUNT_ADAPTER = "tenants.second.door.Door"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_RATE_LIMITS = {"login_failed": f"{LOGIN_FAILURES_PER_HOUR}/h/key"}  # wrong codes, for each person
+SOCIALACCOUNT_ADAPTER = "tenants.single.SingleSignOn"
+SOCIALACCOUNT_STORE_TOKENS = False
+OIDC_ISSUER = env.text("OIDC_ISSUER")
+"""The OpenID Connect issuer people may log in with, exactly as it names itself; empty: none."""
+OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID")
+OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_SECRET")
+OIDC_NAME = env.text("OIDC_NAME", "single sign-on")
+"""What the button says: Log in with …"""
+OIDC_CREATE_USERS = env.flag("OIDC_CREATE_USERS")
+"""Whether whoever the issuer knows becomes a person here, in no tenant, or has to be one already."""
+_issuer = urlsplit(OIDC_ISSUER)
+_near = _issuer.hostname in {"127.0.0.1", "localhost"} and _issuer.scheme == "http"
+if OIDC_ISSUER and not (_near or (_issuer.scheme == "https" and _issuer.hostname)):
+    raise ImproperlyConfigured("OIDC_ISSUER must be an https URL.")
+if OIDC_ISSUER and (len(OIDC_ISSUER) > 200 or _issuer.query or _issuer.fragment or not OIDC_CLIENT_ID):  # noqa: PLR2004 - allauth's column
+    raise ImproperlyConfigured("OIDC_ISSUER must be at most 200 characters without a query, and needs OIDC_CLIENT_ID.")
+MFA_ADAPTER = "tenants.second.factors.Factors"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "metaagent"
+MFA_TOTP_TOLERANCE = 1  # clocks differ by some seconds; `tenants.second.forms` sees to it that a code counts once
+MFA_FORMS = {
+    "authenticate": "tenants.second.forms.Code",
+    "reauthenticate": "tenants.second.forms.CodeAgain",
+}
 
 # --- The authorization server for MCP clients (tenants/oauth)
 
@@ -249,6 +291,11 @@ CSRF_FAILURE_VIEW = "tenants.views.csrf_failure"
 BODY_BYTES = env.number("BODY_BYTES", 1_048_576, least=65_536, most=16_777_216)
 HEADER_BYTES = env.number("HEADER_BYTES", 65_536, least=8_192, most=1_048_576)
 """What a request for a page or to REST may be large; /mcp has `MCP_BODY_BYTES`."""
+LIVE = env.number("LIVE", 500, least=1)
+"""Pages that one process tells when they have changed."""
+LIVE_PER_PERSON = env.number("LIVE_PER_PERSON", 8, least=1)
+LIVE_IDLE_S = env.number("LIVE_IDLE_S", 900, least=10, most=3_600)
+"""How long a page on which nothing changes is kept in touch with; looked at again, it gets in touch again."""
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
@@ -309,20 +356,54 @@ APPROVAL_ANSWER_S = env.number("APPROVAL_ANSWER_S", 600, least=30, most=600)
 """How long a person may take to approve one call, and how long the approval then waits for that call."""
 DATA_KEY_CACHE_S = env.number("DATA_KEY_CACHE_S", 300, most=300)
 
+# --- The audit log
+
+AUDIT_CHECKPOINT_DIR = env.text("AUDIT_CHECKPOINT_DIR")
+"""A folder that whoever may change the database cannot write to: checkpoints of the log are kept there too."""
+AUDIT_PUBLIC_KEYS = env.words("AUDIT_PUBLIC_KEYS")
+"""Public keys of former SECRET_KEYs, as the console shows them, for as long as what they signed is to be checked."""
+AUDIT_SEAL_EVERY_S = env.number("AUDIT_SEAL_EVERY_S", 60, least=1, most=3_600)
+"""How often what was recorded is sealed."""
+
 # --- REST
 
 API_REQUESTS_PER_MINUTE = env.number("API_REQUESTS_PER_MINUTE", 120, least=1)
 """Per client key."""
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.api.ClientKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.api.callers.ClientKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_THROTTLE_CLASSES": ["tenants.api.PerKey"],
+    "DEFAULT_THROTTLE_CLASSES": ["tenants.api.callers.PerKey"],
     "DEFAULT_THROTTLE_RATES": {"key": f"{API_REQUESTS_PER_MINUTE}/min"},
-    "DEFAULT_PARSER_CLASSES": ["tenants.api.StrictJson"],
+    "DEFAULT_PARSER_CLASSES": ["tenants.api.bodies.StrictJson"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "tenants.problems.problem",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+    "DEFAULT_SCHEMA_CLASS": "metaagent.api.document.Described",
 }
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
+    "TITLE": "metaagent",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_PATCH": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "SORT_OPERATIONS": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "metaagent.api.document.introduced",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "Role": "tenants.models.Role",
+        "ConnectionStatus": "vault.models.Status",
+        "Source": "providers.models.Installation.Source",
+        "Exposure": "providers.models.Installation.ExposureChoice",
+        "ConsentPolicy": "providers.models.Installation.ConsentChoice",
+        "Effect": "providers.api.EFFECTS",
+        "Access": "providers.api.ACCESS",
+    },
+}
+"""Of the document at /api/schema/; what is said there stands in `metaagent/api/document.py`."""
 
 # --- Agent and endpoint limits
 
@@ -414,7 +495,7 @@ SWEEP_EVERY_S = env.number("SWEEP_EVERY_S", 10, least=1, most=3_600)
 """How often tokens that are to be revoked are looked for."""
 MANIFEST_EVERY_S = env.number("MANIFEST_EVERY_S", 21_600, least=60)
 """How often, at most, a provider is asked which tools it has now. What has changed waits for an administrator."""
-CELERY_IMPORTS = ["vault.tasks", "tenants.oauth.tasks"]
+CELERY_IMPORTS = ["audit.tasks", "vault.tasks", "tenants.oauth.tasks"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_POOL, CELERY_WORKER_CONCURRENCY = "threads", 4
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = CELERY_BEAT_ENABLE_REMOTE_CONTROL = False
@@ -470,7 +551,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"no_handles": {"()": "metaagent.logs.NoHandles"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_handles"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         # These print URLs, headers or bodies below WARNING.
@@ -487,6 +569,7 @@ LOGGING = {
             "mcp",
             "asyncio",
             "opentelemetry",
+            "fido2",
             "celery",
             "kombu",
             "uvicorn.access",

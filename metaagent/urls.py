@@ -2,8 +2,7 @@
 
 from django.urls import include, path
 
-from metaagent import health
-from vault.api import ImportView
+from metaagent import health, operators
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
@@ -12,7 +11,8 @@ urlpatterns = [
     path("", include("tenants.oauth.urls")),
     path("", include("vault.urls")),
     path("", include("metaagent.console.urls")),
-    path("api/v1/tenants/<slug:tenant>/connections/", ImportView.as_view(), name="import"),
+    path("admin/", operators.site.urls),
+    path("api/", include("metaagent.api.urls")),
 ]
 
 handler400 = "tenants.views.bad_request"

@@ -29,12 +29,20 @@ class _Forms(HTMLParser):
         super().__init__()
         self.forms: list[Form] = []
         self._open: Form | None = None
+        self._list = ""
+        """The select that is open, by name."""
+        self._text = ""
+        """The textarea that is open, by name."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
             self._open = Form(given.get("action", ""), given.get("method", "get").lower())
             self.forms.append(self._open)
+        elif self._open is not None and self._list and tag == "option":
+            # The first counts unless another is marked; an option without a value is of no use to a visitor.
+            if "selected" in given or self._list not in self._open.fields:
+                self._open.fields[self._list] = [given.get("value", "")]
         elif self._open is None or not given.get("name"):
             return
         elif tag == "button":
@@ -43,10 +51,24 @@ class _Forms(HTMLParser):
             unticked = given.get("type") in {"checkbox", "radio"} and "checked" not in given
             if given.get("type") not in {"submit", "button"} and not unticked:
                 self._open.fields.setdefault(given["name"], []).append(given.get("value", "on"))
+        elif tag == "select":
+            self._list = given["name"]
+        elif tag == "textarea":
+            self._text = given["name"]
+            self._open.fields[self._text] = [""]
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None and self._text:
+            self._open.fields[self._text][0] += data
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "form":
-            self._open = None
+        match tag:
+            case "form":
+                self._open = None
+            case "select":
+                self._list = ""
+            case "textarea":
+                self._text = ""
 
 
 @lru_cache(maxsize=1)

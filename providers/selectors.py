@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,11 @@ from providers.spec import ProviderSpec
 def installations(tenant_id: UUID) -> QuerySet[Installation]:
     """What a tenant exports, in the order of the names."""
     return Installation.objects.filter(tenant_id=tenant_id, enabled=True).order_by("slug")
+
+
+def exported(tenants: Collection[UUID]) -> QuerySet[Installation]:
+    """The same of several tenants."""
+    return Installation.objects.filter(tenant_id__in=tenants, enabled=True).order_by("slug")
 
 
 def installed(tenant_id: UUID) -> QuerySet[Installation]:

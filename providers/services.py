@@ -25,6 +25,13 @@ from tenants.models import Tenant
 from tenants.services import Refused
 
 
+class Stale(Refused):
+    """An installation is no longer as it was when somebody looked at it."""
+
+    def __init__(self) -> None:
+        super().__init__("Somebody has changed this provider meanwhile. Look again.")
+
+
 def drafted(
     *,
     tenant: Tenant,
@@ -71,9 +78,12 @@ def store(*, row: Installation, by: UUID | None) -> Installation:
     """Export a provider as it was drafted, or change how it is exported.
 
     What this means for the connections there are is the vault's matter: see `vault.services.install`.
+    Raises: Stale, when it has been changed since it was drafted.
     """
     created = row._state.adding  # noqa: SLF001 - Django's documented Model._state
     there = None if created else Installation.objects.select_for_update(no_key=True).get(pk=row.pk)
+    if there and there.version != row.version:
+        raise Stale
     before = _stated(there) if there else {}
     if there and row.manifest_id is not None:  # drafted from what it was: tools accepted meanwhile stay accepted
         row.manifest_id = there.manifest_id
@@ -96,16 +106,19 @@ def change(
     exposure: str | None = None,
     consent: str | None = None,
     enabled: bool | None = None,
+    version: int | None = None,
     by: UUID | None,
 ) -> Installation:
     """Change how a provider is exported, and nothing that a connection depends on. None: it stays as it is.
 
     `limits` are words by name, an empty one for the deployment's. Off, nobody sees or uses it; its connections stay.
-    Raises: Refused.
+    Raises: Refused; Stale, when it is not of this `version` any more.
     """
     row = Installation.objects.select_for_update().filter(pk=installation.pk, removed=False).first()
     if row is None:
         raise Refused("It has just been removed.")
+    if version not in {None, row.version}:
+        raise Stale
     before = _stated(row)
     try:
         row.limits = changed_limits(row.limits, limits or {})

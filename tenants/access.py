@@ -31,8 +31,16 @@ Page = Callable[..., HttpResponseBase]
 _CONFIRMED = "confirmed_at"
 
 SECTIONS = (
+    ("console", "Overview", LOOK),
     ("console_exports", "Providers", LOOK),
+    ("console_members", "Members", LOOK),
+    ("console_connections", "Connections", LOOK),
+    ("console_clients", "Clients", LOOK),
+    ("console_keys", "Keys", LOOK),
+    ("console_policies", "Policies", RUN),
+    ("console_try", "Try it", LOOK),
     ("console_audit", "Audit log", LOOK),
+    ("console_settings", "Settings", RUN),
 )
 """The console's parts: the name of each one's first page, what it is called, and who may open it."""
 
@@ -60,14 +68,11 @@ def open_to(roles: frozenset[Role]) -> Callable[[View[P]], Page]:
 def shown(
     request: HttpRequest, member: Membership, template: str, context: dict[str, object], *, status: int = 200
 ) -> HttpResponse:
-    """A page of the console, inside its frame."""
-    slug, path = member.tenant.slug, request.path
-    sections = [
-        {"url": url, "title": title, "here": path.startswith(url)}
-        for name, title, roles in SECTIONS
-        if member.role in roles
-        for url in (reverse(name, args=[slug]),)
-    ]
+    """A page of the console, inside its frame; `within`: the address whose part of the console it belongs to."""
+    slug, path = member.tenant.slug, str(context.get("within", request.path))
+    parts = [(reverse(name, args=[slug]), title) for name, title, roles in SECTIONS if member.role in roles]
+    here = max((url for url, _ in parts if path.startswith(url)), key=len, default="")
+    sections = [{"url": url, "title": title, "here": url == here} for url, title in parts]
     frame = {"member": member, "tenant": member.tenant, "sections": sections, "runs": member.role in RUN}
     return render(request, template, {**frame, **context}, status=status)
 
@@ -106,8 +111,25 @@ def weighty(view: View[P]) -> View[P]:
     def page(request: HttpRequest, member: Membership, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if confirmed(request, now=datetime.now(UTC)):
             return view(request, member, *args, **kwargs)
-        onward = request.get_full_path() if request.method == "GET" else request.path
-        return redirect(f"{reverse('confirm')}?{urlencode({'next': onward})}")
+        return ask_again(request)
 
     update_wrapper(page, view)
     return page
+
+
+def recently(view: Page) -> Page:
+    """The same for a page of somebody's own, which is no tenant's."""
+
+    def page(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        if confirmed(request, now=datetime.now(UTC)):
+            return view(request, *args, **kwargs)
+        return ask_again(request)
+
+    update_wrapper(page, view)
+    return login_required(page)
+
+
+def ask_again(request: HttpRequest) -> HttpResponse:
+    """To the page that asks for the password, and from there back here."""
+    onward = request.get_full_path() if request.method == "GET" else request.path
+    return redirect(f"{reverse('confirm')}?{urlencode({'next': onward})}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +12,9 @@ from django.db.models import Q, QuerySet
 
 from tenants.models import ClientKey, Membership, Tenant, User
 from tenants.oauth.models import ClientGrant
+
+CONSOLE = "console"
+"""The client of asks that people make on our own pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,20 @@ def key_standing(digest: str, *, now: datetime) -> KeyStanding | None:
 
 def client_name(client: str) -> str:
     """What a key's owner called it, or what the client of a grant calls itself; nothing when it is gone."""
-    kind, _, ident = client.partition(":")
-    if kind == "grant":
-        return ClientGrant.objects.filter(pk=ident).values_list("client__name", flat=True).first() or ""
-    row = ClientKey.objects.filter(pk=ident).only("name").first() if kind == "key" else None
-    return row.name if row else ""
+    return client_names({client}).get(client, "")
+
+
+def client_names(clients: Collection[str]) -> dict[str, str]:
+    """The same of several clients, those that are gone left out; two queries at most."""
+    ids: dict[str, set[UUID]] = {"key": set(), "grant": set()}
+    for client in clients:
+        kind, _, ident = client.partition(":")
+        with suppress(KeyError, ValueError):
+            ids[kind].add(UUID(ident))
+    keys = ClientKey.objects.filter(pk__in=ids["key"]).values_list("pk", "name")
+    grants = ClientGrant.objects.filter(pk__in=ids["grant"]).values_list("pk", "client__name")
+    names = {f"key:{pk}": name for pk, name in keys} | {f"grant:{pk}": name for pk, name in grants}
+    return names | ({CONSOLE: "The console"} if CONSOLE in clients else {})
 
 
 def tenant(slug: str, *, closed: bool = False) -> Tenant | None:
@@ -77,6 +90,11 @@ def memberships_of(user: User) -> QuerySet[Membership]:
 def memberships(tenant_id: UUID) -> QuerySet[Membership]:
     """A tenant's members, also those who cannot log in any more."""
     return Membership.objects.filter(tenant_id=tenant_id).select_related("user").order_by("user__email")
+
+
+def person(email: str) -> UUID | None:
+    """The id of whoever has this address, member of something or not."""
+    return User.objects.filter(email=email.strip().lower()).values_list("pk", flat=True).first()
 
 
 def people(ids: Collection[UUID]) -> dict[UUID, str]:

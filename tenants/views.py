@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
+from urllib.parse import urlencode
 
-from csp.decorators import csp_update
 from django.conf import settings
-from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth import authenticate, logout
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from tenants import access, refusals
+from tenants import access, refusals, services, single
 from tenants.models import User
+from tenants.onward import letting_in, may_leave, ours, wanted
+from tenants.second import again, door, factors
 
 
 @require_safe
@@ -28,10 +31,10 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def login_page(request: HttpRequest) -> HttpResponse:
     """E-mail and password; afterwards on to `next` when that is one of our own pages."""
-    onward = _onward(request)
+    onward = wanted(request)
     if request.method != "POST":
         return redirect(onward) if request.user.is_authenticated else _form(request, onward)
-    email = request.POST.get("email", "").strip().lower()[:254]
+    email = request.POST.get("email", "").replace("\0", "").strip().lower()[:254]
     came_with = {"email": email, "address": refusals.address(request)}
     counters = [refusals.counter(f"login-failures:{kind}", value) for kind, value in came_with.items()]
     if any(refusals.many(counter, most=settings.LOGIN_FAILURES_PER_HOUR) for counter in counters):
@@ -40,34 +43,36 @@ def login_page(request: HttpRequest) -> HttpResponse:
     if user is None:
         for counter in counters:
             refusals.count(counter)
-        return _form(request, onward, "E-mail or password is not right. Try again.", email, status=401)
-    login(request, user)
-    access.confirm(request, now=datetime.now(UTC))
-    return redirect(onward)
+        response = _form(request, onward, "E-mail or password is not right. Try again.", email, status=401)
+        # When it is on its way, so that the time it takes does not tell whether there is such a person.
+        response._resource_closers.append(partial(services.refuse_log_in, email=email, address=came_with["address"]))  # type: ignore[attr-defined]  # noqa: SLF001 - Django's way to do something afterwards
+        return response
+    return door.let_in(request, user, onward)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm_page(request: HttpRequest) -> HttpResponse:
-    """The password once more, before what a forgotten session must not do; then on to `next`."""
-    onward, user = _onward(request), cast("User", request.user)
+    """The password once more, or what stands for it, before what a forgotten session must not do; then on to `next`."""
+    onward, user = wanted(request), cast("User", request.user)
     if request.method != "POST":
         return _confirm_form(request, onward)
     counter = refusals.counter("confirm-failures", str(user.pk))
     if refusals.many(counter, most=settings.LOGIN_FAILURES_PER_HOUR):
         return _confirm_form(request, onward, "Too many attempts. Wait an hour.", status=429)
-    if not user.check_password(request.POST.get("password", "")[:4_096]):
+    if not again.right(request, user):
         refusals.count(counter)
-        return _confirm_form(request, onward, "That is not the password. Try again.", status=401)
+        return _confirm_form(request, onward, "That is not right. Try again.", status=401)
     access.confirm(request, now=datetime.now(UTC))
     return redirect(onward)
 
 
 @require_POST
 def logout_page(request: HttpRequest) -> HttpResponse:
-    """End this session."""
+    """End this session; with `next`, to go on there as somebody else."""
     logout(request)
-    return redirect("login")
+    onward = request.POST.get("next", "")
+    return redirect(f"{reverse('login')}?{urlencode({'next': onward})}" if ours(onward) else "login")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 - Django's signature
@@ -97,23 +102,18 @@ def server_error(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django
     )
 
 
-def _onward(request: HttpRequest) -> str:
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
-    path = wanted.partition("?")[0]  # only this decides where it leads, and the check refuses long queries
-    ours = path.startswith("/") and url_has_allowed_host_and_scheme(path, allowed_hosts=None)
-    return wanted if ours else settings.LOGIN_REDIRECT_URL
-
-
 def _confirm_form(request: HttpRequest, onward: str, problem: str = "", status: int = 200) -> HttpResponse:
-    return render(request, "registration/confirm.html", {"next": onward, "problem": problem}, status=status)
+    shown = {"next": onward, "problem": problem, **again.ways(cast("User", request.user))}
+    return may_leave(request, render(request, "registration/confirm.html", shown, status=status), "")
 
 
 def _form(request: HttpRequest, onward: str, problem: str = "", email: str = "", status: int = 200) -> HttpResponse:
-    letting_in = onward.startswith("/o/authorize/")
-    shown = {"next": onward, "letting_in": letting_in, "problem": problem, "email": email}
-    response = render(request, "registration/login.html", shown, status=status)
-    if letting_in:
-        # A request that cannot be granted leads from here straight back to its client.
-        leaving = ["http:", "https:", *(f"{scheme}:" for scheme in settings.NATIVE_SCHEMES)]
-        csp_update({"form-action": leaving})(lambda _: response)(request)
-    return response
+    shown = {
+        "next": onward,
+        "letting_in": letting_in(onward),
+        "problem": problem,
+        "email": email,
+        "passkeys": factors.any_passkeys(),
+        "single": single.offered(),
+    }
+    return may_leave(request, render(request, "registration/login.html", shown, status=status), onward)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
-from metaagent.agent.types import Proposed, Question
+from metaagent.agent.types import Link, Proposed, Question
 from providers.spec import Effect, Json
 
 
@@ -47,7 +47,7 @@ class Failure(Exception):
         return body
 
 
-_SPOKEN = {"sentence", "title", "once", "question", "call"}
+_SPOKEN = {"sentence", "title", "once", "question", "call", "link"}
 """Fields that are not stated as they are."""
 
 
@@ -74,13 +74,49 @@ class Invitation(Failure):
         raise NotImplementedError
 
     @property
+    def otherwise(self) -> str:
+        """The other way there, within a sentence; empty when there is none."""
+        return ""
+
+    @property
     def declined(self) -> bool:
         """Whether the person has just said no; then nobody puts the question to them again."""
         return False
 
 
 @dataclass(eq=False)
-class NeedsAuth(Invitation):
+class Unconnected(Invitation):
+    """A person has to connect an account, or let it do more: NeedsAuth, CapabilityMiss."""
+
+    link: Link | None = field(default=None, kw_only=True)
+
+    @property
+    def url(self) -> str:
+        """The connect link."""
+        return self.link.url if self.link else ""
+
+    @property
+    def otherwise(self) -> str:
+        """The code to type, for who cannot open a link where they read it."""
+        if self.link is None or not self.link.code:
+            return ""
+        return f" (typing {self.link.code} at {self.link.code_url} does the same)"
+
+    @property
+    def message(self) -> str:
+        """Says what to open, and that the same call then works."""
+        return f"{self.lead} Ask the user to open {self.url}{self.otherwise} and then repeat this call."
+
+    def payload(self) -> dict[str, Json]:
+        """With the address, and the code where there is one."""
+        stated = {**super().payload(), "connect_url": self.url}
+        if self.link and self.link.code:
+            stated |= {"user_code": self.link.code, "code_url": self.link.code_url}
+        return stated
+
+
+@dataclass(eq=False)
+class NeedsAuth(Unconnected):
     """No usable connection."""
 
     code: ClassVar[str] = "needs_auth"
@@ -89,23 +125,12 @@ class NeedsAuth(Invitation):
     """missing | revoked | refresh_failed | refresh_outcome_unknown | scope_upgrade"""
     scopes: tuple[str, ...]
     title: str
-    connect_url: str = ""
-
-    @property
-    def url(self) -> str:
-        """The connect link."""
-        return self.connect_url
 
     @property
     def lead(self) -> str:
         """First time or again."""
         state = "is not connected yet" if self.reason == "missing" else "has to be connected again"
         return f"{self.title} {state}."
-
-    @property
-    def message(self) -> str:
-        """Says what to open, and that the same call then works."""
-        return f"{self.lead} Ask the user to open {self.connect_url} and then repeat this call."
 
 
 @dataclass(eq=False)
@@ -190,7 +215,7 @@ class ApprovalRequired(Asked):
 
 
 @dataclass(eq=False)
-class CapabilityMiss(Invitation):
+class CapabilityMiss(Unconnected):
     """Connected, but the granted scopes do not allow this tool."""
 
     code: ClassVar[str] = "capability_miss"
@@ -198,22 +223,11 @@ class CapabilityMiss(Invitation):
     tool: str
     missing_scopes: tuple[str, ...]
     title: str
-    connect_url: str = ""
-
-    @property
-    def url(self) -> str:
-        """The connect link that asks for what is missing too."""
-        return self.connect_url
 
     @property
     def lead(self) -> str:
         """Names the tool and what it lacks."""
         return f"{self.title} is connected, but {self.tool} also needs: {', '.join(self.missing_scopes)}."
-
-    @property
-    def message(self) -> str:
-        """Says what to open, and that the same call then works."""
-        return f"{self.lead} Ask the user to open {self.connect_url} to allow it, and then repeat this call."
 
 
 @dataclass(eq=False)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from metaagent.agent.model import Model, Spent
-from metaagent.agent.types import Admission, Amount, ConnectionRef, Fact, Intent, Principal, Proposed, Question
+from metaagent.agent.types import (
+    Admission,
+    Amount,
+    ConnectionRef,
+    Fact,
+    Intent,
+    Link,
+    Principal,
+    Proposed,
+    Question,
+    Way,
+)
 from providers.spec import Api, Effect, Json, ProviderSpec
 
 if TYPE_CHECKING:
@@ -66,7 +77,7 @@ class Links(Protocol):
 
     async def connect(
         self, principal: Principal, admission: Admission, scopes: Sequence[str], connection_id: UUID | None
-    ) -> str:
+    ) -> Link:
         """A fresh connect link for this person; `connection_id` is the account it is to renew or to allow more."""
 
 
@@ -137,6 +148,15 @@ class Audit(Protocol):
         """Record what happened, in the order of these calls; await it until that is durable."""
 
 
+class Figures(Protocol):
+    """What becomes of asks, counted."""
+
+    def ended(
+        self, principal: Principal, provider: ProviderSpec, way: Way | Literal["none"], outcome: str, used: Amount
+    ) -> None:
+        """Count one that has ended: `ok`, or the code it failed with. Returns at once, whatever comes of it."""
+
+
 class Shared(Protocol):
     """Small things that outlive a request: stored results, sticky accounts. Loss of any of it is harmless."""
 
@@ -194,6 +214,7 @@ class Ports:
     approvals: Approvals
     audit: Audit
     ledger: Ledger
+    figures: Figures
     shared: Shared
     traffic: Traffic
     telemetry: Telemetry

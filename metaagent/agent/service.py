@@ -41,6 +41,7 @@ from metaagent.agent.types import (
     ConnectionRef,
     Export,
     Fact,
+    Link,
     Principal,
     StoredLink,
     new_run_id,
@@ -48,7 +49,7 @@ from metaagent.agent.types import (
 from metaagent.agent.work import Manner, Work, result_key, sent
 from providers.errors import Unavailable
 from providers.limits import counting
-from providers.spec import ConsentPolicy, Effect, Json
+from providers.spec import ConsentPolicy, Effect, Json, ProviderSpec
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ class Run:
     progress: Progress
     span: AskSpan
     purse: Purse
+    provider: ProviderSpec | None = None
+    """Once the tenant is known to export it."""
     work: Work | None = None
     begun: bool = False
     """Admitted and within its limits: from now on what becomes of it is kept."""
@@ -140,11 +143,29 @@ class Agent:
             if self._working >= self._limits.at_once:
                 raise Overloaded
             self._working += 1
+            purse = Purse(self._limits.budget, self._ports.price, time.monotonic())
+            run = Run(run_id, principal, provider_id, progress, span, purse)
+            outcome = Internal.code
             try:
-                purse = Purse(self._limits.budget, self._ports.price, time.monotonic())
-                return await self._answered(Run(run_id, principal, provider_id, progress, span, purse), ask)
+                answer = await self._answered(run, ask)
+                outcome = "ok"
+            except Failure as failure:
+                outcome = failure.code
+                raise
+            except asyncio.CancelledError:
+                outcome = "cancelled"
+                raise
             finally:
                 self._working -= 1
+                self._count(run, outcome)
+            return answer
+
+    def _count(self, run: Run, outcome: str) -> None:
+        """For the figures. What the tenant does not export is a word of the client's, and counted nowhere."""
+        if run.provider is not None:
+            used = run.purse.used + Amount(ms=run.purse.ms(time.monotonic()))
+            way = run.work.way if run.work else "none"
+            self._ports.figures.ended(run.principal, run.provider, way, outcome, used)
 
     async def _answered(self, run: Run, ask: Ask) -> Answer:
         try:
@@ -190,6 +211,7 @@ class Agent:
         memory = await self._memory(principal, provider_id, ask)
         sticky = memory.connection_id
         admission, chosen = await self._admitted(principal, provider_id, ask, sticky, fresh=False)
+        run.provider = admission.provider
         run.span.admitted(provider_id)
         self._limit(principal, admission)
         await self._begin(run)
@@ -287,15 +309,17 @@ class Agent:
             except Unavailable as gone:
                 return ProviderUnavailable(failure.provider_id, gone.message)
             self._ports.telemetry.approval_asked(failure.provider_id)
-        if isinstance(failure, NeedsAuth | CapabilityMiss) and not failure.connect_url:
+        if isinstance(failure, NeedsAuth | CapabilityMiss) and failure.link is None:
             scopes = (
                 gate.scopes_for(admission, connection, failure.missing_scopes)
                 if isinstance(failure, CapabilityMiss)
                 else failure.scopes
             )
-            failure.connect_url = admission.connect_url or await self._ports.links.connect(
-                principal, admission, scopes, connection.id if connection else None
-            )
+            if admission.connect_url:
+                failure.link = Link(admission.connect_url)
+            else:
+                account = connection.id if connection else None
+                failure.link = await self._ports.links.connect(principal, admission, scopes, account)
         return failure
 
     async def _denied(self, run: Run, failure: Failure) -> Failure:

@@ -58,6 +58,8 @@ class Used:
     requests: int = 0
     bytes_in: int = 0
     cache_hits: int = 0
+    token_version: int = 0
+    """Of the token that a call was made with; 0: none was had."""
 
     def add(self, other: Used) -> None:
         """Count what another call came to."""
@@ -192,6 +194,7 @@ class Toolbox:
     async def _read(self, tool: ToolSpec, args: Mapping[str, Json], used: Used) -> Result:
         """From this run, from the cache, or from the provider; who wants the same at the same time shares one call."""
         token = await self._token()
+        used.token_version = token.version
         kept = Kept.of(self.principal, self.admission, self.connection, token, tool, args)
         if (found := self._found.get(kept.key)) is None:
             limits = self.admission.limits
@@ -206,6 +209,7 @@ class Toolbox:
     async def _write(self, tool: ToolSpec, args: Mapping[str, Json], used: Used) -> Result:
         """To the provider. Whatever came of it, nothing read before it is given again."""
         token = await self._token()
+        used.token_version = token.version
         self._found.clear()
         try:
             return await self._invoke(token, tool, args, used)
@@ -229,6 +233,7 @@ class Toolbox:
             return await self._within_limits(token, tool, args, used)
         except TokenRejected:
             token = await self._token(rejected=token)
+            used.token_version = token.version
             try:
                 return await self._within_limits(token, tool, args, used)
             except TokenRejected:
@@ -267,6 +272,8 @@ class Toolbox:
             "requests": used.requests,
             "bytes_in": used.bytes_in,
             **({"cached": True} if used.cache_hits else {}),
+            **({"token_version": used.token_version} if used.token_version else {}),
+            **({"micros": micros} if (micros := self.purse.used.micros) else {}),  # of the ask's model, so far
             **detail,
         }
         outcome = Fact(

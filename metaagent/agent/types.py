@@ -150,6 +150,16 @@ class StandingConsent:
     until: datetime
 
 
+@value
+class Link:
+    """Where a person connects an account: a page to open, or a short code to type on another screen."""
+
+    url: str
+    code: str = ""
+    """Empty where connecting is another system's matter."""
+    code_url: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What a person has been asked to consent to, and the page where they answer."""

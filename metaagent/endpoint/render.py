@@ -72,4 +72,4 @@ def invitation_error(invitation: Invitation) -> MCPError:
 
 def _invite(invitation: Invitation) -> str:
     """For a dialog that shows the URL itself."""
-    return f"{invitation.lead} Open this page to continue."
+    return f"{invitation.lead} Open this page to continue{invitation.otherwise}."

@@ -16,7 +16,6 @@ from tenants import selectors as tenants
 from tenants.models import Tenant, User
 from tenants.services import Refused
 from vault.services.keys import KeysUnavailable
-from vault.services.revoke import Ended
 
 Found = dict[str, Any]
 
@@ -94,15 +93,6 @@ def user_named(email: str) -> User:
     if found is None:
         raise Refused(f"There is no user “{email[:80]}”. Make one with: manage.py user_create {email[:80]}")
     return found
-
-
-def in_words(ended: Ended) -> str:
-    """How many connections ended, and what is left to do for them."""
-    count = ended.confirmed + ended.pending
-    text = f"{count} connection{'' if count == 1 else 's'} ended."
-    if ended.pending:
-        text += f" {ended.pending} not confirmed by the provider yet; that is tried again until it is."
-    return text
 
 
 def secret_from_stdin(what: str) -> str:

@@ -31,13 +31,16 @@ from metaagent.endpoint.app import Front, McpEndpoint
 from metaagent.endpoint.calls import Calls
 from metaagent.endpoint.listen import Listening
 from metaagent.endpoint.tools import AskDefaults
+from metaagent.live import Live
 from metaagent.llm.prices import PRICES_FILE, Prices
 from metaagent.traffic import RedisTraffic
 from metaagent.wiring.bridge import Bridge, close_connections
+from metaagent.wiring.figures import AskFigures
 from metaagent.wiring.journal import Journal
 from metaagent.wiring.ledger import DayLedger
 from metaagent.wiring.people import ConnectLinks, VaultApprovals, VaultConsents
 from metaagent.wiring.rights import Bearers, Remembered, Standing, Watch
+from metaagent.wiring.sight import PageSight
 from metaagent.wiring.stores import CacheShared, LocalShared
 from providers.client import ApiClient, Sessions
 from providers.egress import Egress, EgressPolicy
@@ -60,9 +63,11 @@ class Runtime:
 
     agent: Agent
     endpoint: McpEndpoint
+    live: Live
     bridge: Bridge
     journal: Journal
     ledger: DayLedger
+    figures: AskFigures
     egress: Egress
     model: Claude | None
     telemetry: Telemetry
@@ -77,6 +82,7 @@ class Runtime:
             await self.model.aclose()
         await self.egress.aclose()
         await self.ledger.aclose()
+        await self.figures.aclose()
         await asyncio.to_thread(self.bridge.close)
         await self.journal.aclose()
         if self.outlet:
@@ -126,7 +132,7 @@ def build() -> Runtime:
     egress = Egress(EgressPolicy.parse(settings.EGRESS_ALLOW_CIDRS, settings.EGRESS_ALLOW_HTTP_HOSTS))
 
     model = _model(egress)
-    ledger = DayLedger(bridge)
+    ledger, figures = DayLedger(bridge), AskFigures(bridge)
 
     sessions = Sessions()
 
@@ -151,6 +157,7 @@ def build() -> Runtime:
         audit=journal,
         approvals=VaultApprovals(bridge),
         ledger=ledger,
+        figures=figures,
         shared=CacheShared(bridge) if settings.REDIS_URL else LocalShared(settings.RESULT_STORE_BYTES),
         traffic=traffic(bridge),
         telemetry=telemetry,
@@ -180,7 +187,14 @@ def build() -> Runtime:
         session_key=_derived("mcp-session"),
     )
     endpoint = McpEndpoint(front, calls, bearers, mcp_server)
-    return Runtime(agent, endpoint, bridge, journal, ledger, egress, model, telemetry, outlet)
+    live = Live(
+        PageSight(bridge),
+        origin=settings.PUBLIC_URL,
+        per_person=settings.LIVE_PER_PERSON,
+        most=settings.LIVE,
+        idle_s=settings.LIVE_IDLE_S,
+    )
+    return Runtime(agent, endpoint, live, bridge, journal, ledger, figures, egress, model, telemetry, outlet)
 
 
 def _limits() -> Limits:

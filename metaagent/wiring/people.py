@@ -9,6 +9,7 @@ from uuid import UUID
 from metaagent.agent.failures import PolicyDenied
 from metaagent.agent.types import (
     Admission,
+    Link,
     Principal,
     Proposed,
     Question,
@@ -28,9 +29,9 @@ class ConnectLinks:
 
     async def connect(
         self, principal: Principal, admission: Admission, scopes: Sequence[str], connection_id: UUID | None
-    ) -> str:
-        """A fresh link for this person."""
-        return await self._bridge.quick(
+    ) -> Link:
+        """A fresh link for this person, and the code that leads to the same page."""
+        offered = await self._bridge.quick(
             lambda: connect.offer(
                 tenant_id=principal.tenant_id,
                 user_id=principal.user_id,
@@ -42,6 +43,7 @@ class ConnectLinks:
                 now=datetime.now(UTC),
             )
         )
+        return Link(offered.url, offered.code, links.code_url())
 
 
 class VaultConsents:

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import validate_host
 
-from tenants import api, refusals
+from tenants import refusals
+from tenants.api.bodies import NOT_AN_OBJECT, read_object
 from tenants.oauth import policy, services
 from tenants.oauth.views import for_any_origin
 
@@ -47,11 +48,11 @@ def register(request: HttpRequest) -> HttpResponse:
         said = f"The body is larger than {BODY_BYTES} bytes."
         return _refused("invalid_client_metadata", said, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     try:
-        metadata = policy.metadata(api.read_object(body), schemes=settings.NATIVE_SCHEMES)
+        metadata = policy.metadata(read_object(body), schemes=settings.NATIVE_SCHEMES)
     except policy.Unfit as unfit:
         return _refused(unfit.code, str(unfit))
     except ValueError:
-        return _refused("invalid_client_metadata", api.NOT_AN_OBJECT)
+        return _refused("invalid_client_metadata", NOT_AN_OBJECT)
     client, secret = services.register(metadata=metadata)
     registered = {
         "client_id": client.client_id,

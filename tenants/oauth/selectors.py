@@ -99,5 +99,31 @@ def keys_of(user: User, *, now: datetime) -> QuerySet[ClientKey]:
     )
 
 
+def grants_in(
+    tenant_id: UUID, *, now: datetime, person: str = "", like: str = "", client_id: int | None = None
+) -> QuerySet[ClientGrant]:
+    """What a tenant's people let clients do; with a part of their address, of what the client calls itself."""
+    rows = ClientGrant.objects.filter(
+        membership__tenant_id=tenant_id, used_at__isnull=False, ended_at=None, expires_at__gt=now
+    )
+    if person:
+        rows = rows.filter(membership__user__email__icontains=person)
+    if like:
+        rows = rows.filter(client__name__icontains=like)
+    if client_id is not None:
+        rows = rows.filter(client_id=client_id)
+    return rows.select_related("client", "membership__user")
+
+
+def keys_in(tenant_id: UUID, *, now: datetime, person: str = "") -> QuerySet[ClientKey]:
+    """The client keys of a tenant's people that are good."""
+    rows = ClientKey.objects.filter(
+        Q(expires_at=None) | Q(expires_at__gt=now), membership__tenant_id=tenant_id, revoked_at=None
+    )
+    if person:
+        rows = rows.filter(membership__user__email__icontains=person)
+    return rows.select_related("membership__user")
+
+
 def _with_grant(rows: QuerySet[T]) -> QuerySet[T]:
     return rows.select_related("user", "grant__client", "grant__membership__user", "grant__membership__tenant")

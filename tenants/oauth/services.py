@@ -11,12 +11,15 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audit import services as audit
-from audit.events import EventKind
+from audit.events import Event, EventKind
 from tenants import standing
 from tenants.models import Membership
 from tenants.oauth import tokens
 from tenants.oauth.models import AccessToken, Client, ClientGrant, Code, RefreshToken, fresh_secret
 from tenants.oauth.policy import Metadata
+
+_GROUP = 500
+"""Grants ended with one statement."""
 
 
 class Spent(Exception):
@@ -105,14 +108,31 @@ def end(*, grant: ClientGrant, reason: str, by: uuid.UUID | None, now: datetime)
     if ClientGrant.objects.filter(pk=grant.pk, ended_at=None).update(ended_at=now) != 1:
         return False
     standing.changed()
-    audit.record(
-        EventKind.GRANT_ENDED,
-        tenant_id=grant.membership.tenant_id,
-        user_id=by,
-        client=f"grant:{grant.pk}",
-        reason=reason,
-    )
+    audit.append([_ended(grant.membership.tenant_id, grant.pk, reason, by)])
     return True
+
+
+@transaction.atomic
+def end_everywhere(*, tenant_id: uuid.UUID, client_id: int, reason: str, by: uuid.UUID | None, now: datetime) -> int:
+    """Shut a client out for everybody in a tenant. Gives how many had let it in."""
+    theirs = ClientGrant.objects.filter(membership__tenant_id=tenant_id, client_id=client_id, ended_at=None)
+    pks = list(theirs.select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True))
+    for start in range(0, len(pks), _GROUP):
+        ClientGrant.objects.filter(pk__in=pks[start : start + _GROUP]).update(ended_at=now)
+    if pks:
+        standing.changed()
+        audit.append([_ended(tenant_id, pk, reason, by) for pk in pks])
+    return len(pks)
+
+
+def _ended(tenant_id: uuid.UUID, grant_id: uuid.UUID, reason: str, by: uuid.UUID | None) -> Event:
+    return Event(
+        EventKind.GRANT_ENDED,
+        tenant_id=tenant_id,
+        user_id=by,
+        client=f"grant:{grant_id}",
+        detail={"reason": reason},
+    )
 
 
 def _store(

@@ -13,5 +13,6 @@ urlpatterns = [
     path("o/register/", registration.register, name="dcr-register"),
     path("apps/", apps_page.apps, name="apps"),
     path("apps/<uuid:grant_id>/end/", apps_page.end_grant, name="end_grant"),
+    path("apps/keys/new/", apps_page.new_key, name="new_key"),
     path("apps/keys/<uuid:key_id>/end/", apps_page.end_key, name="end_key"),
 ]

@@ -5,10 +5,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from metaagent.management.answering import Answering, Found, in_words, tenant_named, user_named
+from metaagent.management.answering import Answering, Found, tenant_named, user_named
 from tenants import selectors
 from tenants.services import Refused
 from vault.services import leave
+from vault.services.revoke import all_in_words
 
 
 class Command(Answering):
@@ -28,6 +29,6 @@ class Command(Answering):
         if row is None:
             raise Refused(f"{user.email} is not in {tenant.slug}.")
         ended = leave.remove_member(membership=row, by=None, now=datetime.now(UTC))
-        text = f"{user.email} is no longer in {tenant.slug}. {in_words(ended)}"
+        text = f"{user.email} is no longer in {tenant.slug}. {all_in_words(ended)}"
         found = {"tenant": tenant.slug, "email": user.email, "revoked": ended.confirmed, "pending": ended.pending}
         return {**found, "text": text}

@@ -7,11 +7,12 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from metaagent.management.answering import Answering, Found, in_words, secret_from_stdin, tenant_named
+from metaagent.management.answering import Answering, Found, secret_from_stdin, tenant_named
 from providers.models import Installation
 from providers.spec import Access
 from vault.links import callback_url
 from vault.services import setup
+from vault.services.revoke import all_in_words
 
 _SAID = (
     *("source", "url", "api_base", "any_scope", "title", "about", "access", "key_header", "key_prefix", "key_words"),
@@ -113,7 +114,7 @@ def _lines(done: setup.SetUp, tenant: str) -> list[str]:
     """What to know, and what to do next."""
     row, lines = done.row, list(done.remarks)
     if done.ended.confirmed + done.ended.pending:
-        lines.append(f"Its client or addresses have changed, so people connect again. {in_words(done.ended)}")
+        lines.append(f"Its client or addresses have changed, so people connect again. {all_in_words(done.ended)}")
     if done.tools is not None and row.source != Installation.Source.CATALOGUE:
         lines.append(f"{done.tools} tools. Say what each does with: manage.py provider_review {tenant} {row.slug}")
     if done.waits:

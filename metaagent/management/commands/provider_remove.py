@@ -5,8 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from metaagent.management.answering import Answering, Found, in_words, installation_named, tenant_named
+from metaagent.management.answering import Answering, Found, installation_named, tenant_named
 from vault.services import leave
+from vault.services.revoke import all_in_words
 
 
 class Command(Answering):
@@ -24,5 +25,5 @@ class Command(Answering):
         tenant = tenant_named(options["tenant"])
         row = installation_named(tenant, options["slug"])
         ended = leave.remove_provider(installation=row, by=None, now=datetime.now(UTC))
-        text = f"{tenant.slug} no longer exports {row.slug}. {in_words(ended)}"
+        text = f"{tenant.slug} no longer exports {row.slug}. {all_in_words(ended)}"
         return {"slug": row.slug, "revoked": ended.confirmed, "pending": ended.pending, "text": text}

@@ -5,8 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from metaagent.management.answering import Answering, Found, in_words, tenant_named
+from metaagent.management.answering import Answering, Found, tenant_named
 from vault.services import leave
+from vault.services.revoke import all_in_words
 
 
 class Command(Answering):
@@ -24,7 +25,7 @@ class Command(Answering):
         tenant = tenant_named(options["tenant"], closed=True)
         ended = leave.remove_tenant(tenant=tenant, by=None, now=datetime.now(UTC))
         text = (
-            f"{tenant.slug} is closed. {in_words(ended)} Its rows are deleted when nothing is left to revoke, "
+            f"{tenant.slug} is closed. {all_in_words(ended)} Its rows are deleted when nothing is left to revoke, "
             "and after seven days at the latest; its audit log stays."
         )
         found = {"id": tenant.pk, "tenant": tenant.slug, "revoked": ended.confirmed, "pending": ended.pending}

@@ -15,11 +15,11 @@ from providers.sources.openapi import answers, paging, requests
 from providers.sources.openapi import operations as ops
 from providers.sources.openapi.arguments import Setting
 from providers.sources.openapi.document import Tree, Unreadable, loaded
-from providers.sources.openapi.operations import Operation, Skipped
+from providers.sources.openapi.operations import Operation, Skipped, TooMany
 from providers.spec import Api, Args, Effect, Invoke, Json, Reply, Request, Result
 from providers.tools import clean
 
-__all__ = ["Document", "Operation", "Skipped", "Unreadable", "invoke", "read"]
+__all__ = ["Document", "Operation", "Skipped", "TooMany", "Unreadable", "invoke", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,7 @@ class Document:
     @property
     def tags(self) -> dict[str, int]:
         """How many operations each tag has, the largest first."""
-        counts: dict[str, int] = {}
-        for operation in self.operations:
-            for tag in operation.tags:
-                counts[tag] = counts.get(tag, 0) + 1
-        return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+        return ops.tags_of(self.operations)
 
 
 def read(

@@ -180,11 +180,26 @@ def selected(operations: list[Operation], tags: Collection[str], names: Collecti
             each for each in operations if each.name in named or any(tag.casefold() in wanted for tag in each.tags)
         ]
     if len(chosen) > MOST:
-        raise Unreadable(
+        raise TooMany(
             f"The document has {len(chosen):,} operations, and one provider may have {MOST:,}: "
-            "select the tags or operations that are needed."
+            "select the tags or operations that are needed.",
+            operations,
         )
     return chosen
+
+
+class TooMany(Unreadable):
+    """More operations than one provider may have."""
+
+    def __init__(self, sentence: str, operations: Iterable[Operation]) -> None:
+        super().__init__(sentence)
+        self.tags = tags_of(operations)
+
+
+def tags_of(operations: Iterable[Operation]) -> dict[str, int]:
+    """How many of them each tag has, the largest first."""
+    counts = Counter(tag for operation in operations for tag in operation.tags)
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
 # --- entries ---------------------------------------------------------------------------------------------------------
