@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import os
+import threading
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "metaagent.settings")
@@ -16,7 +17,7 @@ _django = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
-from django.urls import re_path
+from django.urls import get_resolver, re_path
 
 from metaagent import wiring
 from metaagent.background import Embedded
@@ -43,8 +44,11 @@ async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
     background = Embedded() if settings.BACKGROUND else None
     while True:
         message: Any = await receive()
-        if message["type"] == "lifespan.startup" and background:
-            background.start()
+        if message["type"] == "lifespan.startup":
+            # The pages take two seconds to load: nobody's first page waits for that, nor does the endpoint.
+            threading.Thread(target=lambda: get_resolver().url_patterns, name="pages", daemon=True).start()
+            if background:
+                background.start()
         if message["type"] == "lifespan.shutdown":
             if background:
                 await asyncio.to_thread(background.stop)

@@ -12,8 +12,8 @@ from oauth2_provider import cimd
 
 from providers.egress import EgressPolicy, GuardedTransport, Limits
 from providers.errors import ToolError
-from tenants.api.bodies import read_object
 from tenants.oauth import policy
+from tenants.objects import read_object
 
 LIMITS = Limits(connect_s=3, first_byte_s=5, total_s=5, max_wire_bytes=16_384, max_decoded_bytes=16_384)
 _URL_CHARS = 255

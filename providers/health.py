@@ -128,7 +128,7 @@ def worth_a_look(found: Health) -> list[str]:
     if accounts.ending:
         said.append(f"Ended by the provider within {SOON.days} days: {_many(accounts.ending, 'connection')}.")
     if found.review:
-        said.append("It lists other tools than those that serve. Look at them with: manage.py provider_review")
+        said.append("It lists other tools than those that serve. Review them: in the console, or with provider_review")
     return said
 
 

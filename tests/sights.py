@@ -16,7 +16,6 @@ from tests.world import PASSWORD, Person, World
 
 PHONE, DESK = 360, 1280
 _HEIGHT = 800
-_MOST_TABS = 60
 _LOOK = """async only => {
   const options = only ? {runOnly: {type: 'rule', values: [only]}} : {};
   const {violations} = await axe.run(document, {resultTypes: ['violations'], ...options});
@@ -24,6 +23,12 @@ _LOOK = """async only => {
     .map(v => `${v.id}: ${v.nodes.map(n => n.html).slice(0, 3).join(' ')}`);
 }"""
 _SIDEWAYS = "() => document.documentElement.scrollWidth - innerWidth"
+_UNSEEN = """() => [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+  .filter(e => {
+    e.focus();
+    const style = getComputedStyle(e);
+    return document.activeElement === e && !(style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2);
+  }).map(e => e.outerHTML.slice(0, 200))"""
 FOCUSED = """() => {
   const e = document.activeElement, style = getComputedStyle(e);
   return e === document.body ? null
@@ -42,8 +47,6 @@ class Walk:
     """Pages that were looked at, and everything that is wrong with them."""
 
     origin: str
-    keyboard: bool = True
-    """Whether each page is gone through by keyboard too."""
     seen: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -72,21 +75,9 @@ class Walk:
             page.set_viewport_size({"width": width, "height": _HEIGHT})
             if (over := page.evaluate(_SIDEWAYS)) > 0:
                 found.append(f"{over} px wider than {width}")
-        found += self._unseen(page) if self.keyboard else []
+        page.keyboard.press("Tab")  # from now on whatever takes the focus takes it as if by keyboard
+        found += [f"focus is not seen: {each}" for each in page.evaluate(_UNSEEN)]
         self.wrong += [f"{name}: {each}" for each in found]
-
-    def _unseen(self, page: Page) -> list[str]:
-        """What takes the keyboard's focus and does not show it."""
-        page.mouse.click(0, 0)
-        found = []
-        for _ in range(_MOST_TABS):
-            page.keyboard.press("Tab")
-            focused = page.evaluate(FOCUSED)
-            if focused is None:
-                break
-            if not focused["seen"]:
-                found.append(f"focus is not seen: {focused['it'][:200]}")
-        return found
 
 
 @contextmanager

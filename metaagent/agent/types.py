@@ -21,6 +21,10 @@ RUN_URI = "metaagent://runs/"
 """Before the id of a full result, and of a run."""
 
 
+PROMPT_CHARS = 20_000
+"""How long a prompt may be."""
+
+
 class Mode(StrEnum):
     """How an Ask is worked: the cheapest sure way, one named tool without a model, or a model."""
 

@@ -49,6 +49,7 @@ class EventsWanted(Paged):
     account = serializers.CharField(max_length=36, required=False, help_text="A connection's id.")
     run = serializers.CharField(max_length=120, required=False, help_text="An answer's telemetry id.")
     subject = serializers.CharField(required=False, help_text=f"One of {', '.join(SUBJECTS)}.")
+    action = serializers.CharField(required=False, help_text="What was done: the second part of a kind.")
     outcome = serializers.CharField(required=False, help_text=f"One of {', '.join(OUTCOMES)}.")
     since = serializers.CharField(required=False, help_text="A date (UTC) or a moment, such as 2026-01-31T14:00.")
     until = serializers.CharField(required=False, help_text="The same; a date's whole day belongs to it.")

@@ -12,10 +12,8 @@ from django.views.decorators.http import require_http_methods
 
 from audit import selectors as log
 from metaagent.agent.failures import ExportHidden, Failure
-from metaagent.agent.types import Answer, Principal
+from metaagent.agent.types import PROMPT_CHARS, Answer, Principal
 from metaagent.console.log import Line, lines
-from metaagent.endpoint.tools import PROMPT_CHARS, AskDefaults, ask_from
-from metaagent.wiring import page
 from tenants import access
 from tenants.models import Membership
 from tenants.selectors import CONSOLE
@@ -69,6 +67,10 @@ def try_page(request: HttpRequest, member: Membership) -> HttpResponse:
 
 
 def _asked(member: Membership, given: Mapping[str, str], exports: list[tuple[str, str]]) -> Said:
+    # Where the endpoint runs these are loaded; every other process that knows the pages would load the MCP SDK.
+    from metaagent.endpoint.tools import AskDefaults, ask_from  # noqa: PLC0415
+    from metaagent.wiring import page  # noqa: PLC0415
+
     if given["provider"] not in dict(exports):
         return Said("Choose one of the providers.", failed="ask_invalid")
     principal = Principal(tenant_id=member.tenant_id, tenant=member.tenant.slug, user_id=member.user_id, client=CONSOLE)

@@ -11,10 +11,9 @@ from mcp import types
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from metaagent.agent.failures import AskInvalid
-from metaagent.agent.types import Ask, Export, Mode
+from metaagent.agent.types import PROMPT_CHARS, Ask, Export, Mode
 
 PREFIX = "use_"
-PROMPT_CHARS = 20_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 INPUT_SCHEMA: dict[str, Any] = {

@@ -26,6 +26,8 @@ class Answering(BaseCommand):
     Exit codes: 0 done, 2 bad arguments, 1 anything else.
     """
 
+    requires_system_checks = ()  # `check` and `migrate` make them; here they would load every page
+
     def add_arguments(self, parser: CommandParser) -> None:
         """Subclasses add theirs in `arguments`."""
         parser.add_argument("--json", action="store_true", help="print one JSON object")

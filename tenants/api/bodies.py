@@ -5,10 +5,9 @@ What was sent is never repeated in an error, but for the names of members that t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.http import QueryDict
@@ -16,8 +15,9 @@ from rest_framework import exceptions, serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.settings import api_settings
 
+from tenants.objects import NOT_AN_OBJECT, read_object
+
 BODY_BYTES = 65_536
-NOT_AN_OBJECT = "The body must be one JSON object in which each name stands once."
 _NAME_CHARS = 40
 
 
@@ -57,28 +57,6 @@ class LargeJson(StrictJson):
     """The same for what holds documents: as much as the server takes at all."""
 
     most: ClassVar[int] = settings.BODY_BYTES
-
-
-def read_object(body: bytes) -> dict[str, object]:
-    """One JSON object in which each name stands once. Raises: ValueError."""
-    try:
-        found = json.loads(body, object_pairs_hook=_once, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError from None
-    if not isinstance(found, dict):
-        raise ValueError  # noqa: TRY004 - what is raised for every other body that is not one
-    return found
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError
-    return members
-
-
-def _refuse(_: str) -> NoReturn:
-    raise ValueError
 
 
 # --- What may be in it

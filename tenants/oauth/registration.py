@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import validate_host
 
 from tenants import refusals
-from tenants.api.bodies import NOT_AN_OBJECT, read_object
 from tenants.oauth import policy, services
 from tenants.oauth.views import for_any_origin
+from tenants.objects import NOT_AN_OBJECT, read_object
 
 BODY_BYTES = 16_384
 DOCUMENTS_PER_HOUR = 20

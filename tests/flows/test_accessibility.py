@@ -86,7 +86,7 @@ def _client(world: World) -> OAuthClient:
 
 
 def test_everyone_can_read_and_use_each_page_on_the_way(walk: Walk) -> None:
-    assert len(walk.seen) == 18
+    assert len(walk.seen) == 16
     assert not walk.wrong, "\n".join(walk.wrong)
 
 

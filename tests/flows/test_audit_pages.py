@@ -20,9 +20,7 @@ from audit.timeline import Wanted
 from metaagent.visitor import Visitor
 from tenants import services as tenants
 from tenants.models import Session
-from tests.environment import MISSING
-from tests.sights import PHONE, Walk, browser, log_in
-from tests.world import PASSWORD, Served, World
+from tests.world import PASSWORD, World
 
 
 def auditor(world: World) -> World:
@@ -276,30 +274,3 @@ def test_a_stretch_of_time_is_found_however_far_back(world: World) -> None:
     day = Wanted(since=moments[100], until=moments[110])
     found = selectors.stretch(world.tenant.pk, day)
     assert [row.tool for row in found.events] == [str(i) for i in reversed(range(100, 110))]
-
-
-@pytest.mark.browser
-@pytest.mark.skipif("chromium" in MISSING, reason=MISSING.get("chromium", ""))
-def test_the_pages_are_for_everyone(product: Served, sandbox: Served) -> None:
-    world = auditor(World(product, sandbox))
-    world.connect()
-    world.call_tool("who_am_i")
-    done = world.events("tool.call.done")[-1]
-    checked(world)
-    walk = Walk(product.url)
-    with browser(scheme="dark", width=PHONE) as chromium:
-        walk.listen(chromium)
-        chromium.goto(page(world))
-        log_in(chromium, world)
-        walk.look(chromium, "timeline")
-        assert (
-            "ago" in chromium.locator("td time").first.inner_text()
-            or "now" in chromium.locator("td time").first.inner_text()
-        )
-        chromium.goto(page(world, f"{done.seq}/"))
-        walk.look(chromium, "event")
-        chromium.goto(page(world, "verify/"))
-        walk.look(chromium, "whole")
-        chromium.goto(page(world, "?until=2020-01-01"))
-        walk.look(chromium, "nothing like that")
-    assert not walk.wrong, "\n".join(walk.wrong)

@@ -615,7 +615,7 @@ def test_the_page_is_read_and_answered_on_a_phone_by_keyboard(world: World) -> N
     url = asked(world, key=another_key(world, "W" * 80))["consent_url"]
     policy(world, "always")
     once = asked(world, comment("x" * 300 + "\n" + "y " * 300))["consent_url"]
-    walk = Walk(world.product.url, keyboard=False)
+    walk = Walk(world.product.url)
     with browser(width=PHONE) as page:
         walk.listen(page)
         page.goto(url)

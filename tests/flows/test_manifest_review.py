@@ -451,7 +451,7 @@ def test_the_pages_can_be_read_and_used_on_a_phone_without_a_mouse(world: Review
     hidden = replace(waits["find_notes"], schema={"type": "object", "title": "one\u202etwo" + "x" * 300})
     manifest = Manifest.of({**waits, "find_notes": hidden}.values())
     review.pin(installation=world.row, manifest=manifest, by=None, now=datetime.now(UTC))
-    walk = Walk(world.product.url, keyboard=False)
+    walk = Walk(world.product.url)
     with browser(width=PHONE) as page:
         walk.listen(page)
         page.goto(world.at())

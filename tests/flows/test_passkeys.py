@@ -41,7 +41,7 @@ def test_a_passkey_is_added_asked_for_and_lets_its_owner_in_alone(last: World, s
     world = last
     here = world.product.url.replace("127.0.0.1", "localhost")
     settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "localhost"]
-    walk = Walk(here, keyboard=False)
+    walk = Walk(here)
     with browser(width=PHONE, scheme="dark") as page:
         walk.listen(page)
         devices = page.context.new_cdp_session(page)

@@ -357,13 +357,14 @@ def test_a_forged_note_of_where_a_token_may_go_does_not_open_it(world: World) ->
 def test_a_quiet_connection_is_refreshed_before_its_provider_ends_it(world: World) -> None:
     world.installation = world.install(overrides={"grant_idle_s": 3_600})
     connection = world.connect()
-    assert access.keep_alive() == 0
+    access.keep_alive()  # other tenants' too, of which some are always due
+    assert tokens(connection).version == 1
     SealedTokenSet.objects.filter(connection=connection).update(
         refreshed_at=datetime.now(UTC) - timedelta(minutes=31), expires_at=datetime.now(UTC) + timedelta(days=1)
     )
-    assert access.keep_alive() == 1
-    assert tokens(connection).version == 2
-    assert access.keep_alive() == 0
+    for _ in range(2):
+        access.keep_alive()
+        assert tokens(connection).version == 2
 
 
 def test_a_refresh_never_widens_what_was_granted(world: World) -> None:
