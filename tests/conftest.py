@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
+from audit import sealing
 from tests.world import Served, World, serve
 
 
@@ -18,6 +19,7 @@ from tests.world import Served, World, serve
 def database(django_db_blocker: Any) -> Iterator[None]:
     """This worker's own database, migrated. Tests make tenants of their own and clean nothing up."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow on purpose
+    sealing._WAIT_S = 30.0  # all workers share a cluster, and with it each other's open transactions
     with django_db_blocker.unblock():
         call_command("migrate", verbosity=0)
         yield

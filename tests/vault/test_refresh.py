@@ -357,6 +357,8 @@ def test_a_forged_note_of_where_a_token_may_go_does_not_open_it(world: World) ->
 def test_a_quiet_connection_is_refreshed_before_its_provider_ends_it(world: World) -> None:
     world.installation = world.install(overrides={"grant_idle_s": 3_600})
     connection = world.connect()
+    gone = World(world.product, world.sandbox).installation
+    Installation.objects.filter(pk=gone.pk).update(slug="left-the-catalogue")  # which ends nobody else's
     access.keep_alive()  # other tenants' too, of which some are always due
     assert tokens(connection).version == 1
     SealedTokenSet.objects.filter(connection=connection).update(

@@ -222,7 +222,10 @@ def keep_alive(*, most: int = 100, for_s: float = 20.0) -> int:
     """Refresh connections nobody used for half the time after which their provider ends idle grants."""
     renewed, until = 0, time.monotonic() + for_s
     for installation in Installation.objects.filter(removed=False):
-        idle_s = providers.spec_of(installation).oauth.grant_idle_s
+        try:
+            idle_s = providers.spec_of(installation).oauth.grant_idle_s
+        except LookupError:  # no longer in the catalogue; everybody else's go on
+            continue
         if idle_s is None:
             continue
         quiet = SealedTokenSet.objects.filter(
