@@ -224,7 +224,7 @@ def keep_alive(*, most: int = 100, for_s: float = 20.0) -> int:
     for installation in Installation.objects.filter(removed=False):
         try:
             idle_s = providers.spec_of(installation).oauth.grant_idle_s
-        except LookupError:  # no longer in the catalogue; everybody else's go on
+        except (LookupError, TypeError):  # no longer in the catalogue, or with facts it does not know: others go on
             continue
         if idle_s is None:
             continue
