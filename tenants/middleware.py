@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import chain
 
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 
 from tenants import sessions
+
+
+def legible(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Refuse a NUL in an address or a form: no text has one, and no database takes one. REST refuses it by itself."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith("/api/"):
+            typed = chain([request.path], *(values for _, values in (*request.GET.lists(), *request.POST.lists())))
+            if any("\0" in text for text in typed):
+                raise BadRequest
+        return get_response(request)
+
+    return answer
 
 
 def no_store(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:

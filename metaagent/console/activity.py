@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -17,10 +16,15 @@ from django.views.decorators.http import require_safe
 from audit import selectors as log
 from audit.events import EventKind
 from audit.models import AuditEvent
+from audit.timeline import WrongFilter, place
+from metaagent.console import filters
+from metaagent.console.outcomes import in_words
 from providers import selectors as providers
 from tenants import selectors as tenants
+from tenants.asked import UP_TO_THE_PERSON
 from tenants.models import Membership, User
 from vault import selectors as vault
+from vault.register import title_of
 
 _A_PAGE: Final = 50
 _FILTERS: Final = ("tenant", "provider", "client", "changes")
@@ -55,20 +59,7 @@ _WORDS: Final[Mapping[str, str]] = {
     EventKind.LOGIN_REFUSED: "A log-in with a wrong password was refused",
 }
 """What happened, for the person it happened to; anything else is told by the name of its kind."""
-_ENDED: Final[Mapping[str, str]] = {
-    "needs_auth": "an account had to be connected first",
-    "needs_consent": "your permission was needed",
-    "approval_required": "your approval was needed",
-    "capability_miss": "the account does not allow it",
-    "account_ambiguous": "it did not say which account",
-    "account_unknown": "it named an account that is not yours",
-    "ask_invalid": "it could not be understood",
-    "budget_exceeded": "what may be used in a day is used up",
-    "rate_limited": "too many requests",
-    "policy_denied": "it is not allowed here",
-    "cancelled": "the client went away",
-}
-_TURNED_AWAY: Final = frozenset({"needs_auth", "needs_consent", "approval_required", "capability_miss"})
+_CALLED: Final = {"read": "Read", "write": "Changed something", "destructive": "Deleted something"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +73,9 @@ class Names:
     @classmethod
     def of(cls, member: Membership, events: Sequence[AuditEvent]) -> Names:
         """Of these events, each kind looked up once."""
-        titles = {}
-        for row in providers.installed(member.tenant_id).filter(slug__in={row.provider for row in events}):
-            try:
-                titles[row.slug] = providers.spec_of(row).title
-            except LookupError:  # no longer in the catalogue
-                continue
+        named = providers.installed(member.tenant_id).filter(slug__in={row.provider for row in events})
         return cls(
-            titles,
+            {row.slug: title_of(row) for row in named},
             vault.labels_of(member.tenant_id, {row.connection_id for row in events if row.connection_id}),
             tenants.client_names({row.client for row in events if row.client}),
         )
@@ -136,16 +122,17 @@ class Step:
 def activity(request: HttpRequest) -> HttpResponse:
     """The newest first, of one tenant; what is wanted stands in the address."""
     members = list(tenants.memberships_of(cast("User", request.user)))
-    wanted = {name: request.GET.get(name, "").strip()[:120] for name in _FILTERS}
-    member = next((each for each in members if wanted["tenant"] in {"", each.tenant.slug}), None)
-    if member is None and wanted["tenant"]:
+    wanted = filters.said(request.GET, _FILTERS)
+    member = next((each for each in members if wanted.get("tenant") in {None, each.tenant.slug}), None)
+    if member is None and "tenant" in wanted:
         raise Http404
-    before = request.GET.get("before", "")
-    cut = int(before) if before.isdecimal() and len(before) < len(str(2**63)) else None
-    deeds, older, looked_to = _deeds(member, wanted, cut) if member else ([], None, None)
-    query = {name: value for name, value in wanted.items() if value}
+    try:
+        before = place(request.GET.get("before", ""))
+    except WrongFilter:
+        before = None
+    deeds, older, looked_to = _deeds(member, wanted, before) if member else ([], None, None)
     clients = {deed.client_id: deed.client for deed in deeds if deed.client_id}
-    if wanted["client"]:
+    if "client" in wanted:
         clients.setdefault(wanted["client"], wanted["client"])  # by its id: it may be somebody else's
     shown = {
         "member": member,
@@ -153,8 +140,8 @@ def activity(request: HttpRequest) -> HttpResponse:
         "deeds": deeds,
         "clients": sorted(clients.items(), key=lambda each: each[1].casefold()),
         "wanted": wanted,
-        "narrowed": bool(query.keys() - {"tenant"}),
-        "older": urlencode({**query, "before": older}) if older is not None else "",
+        "narrowed": bool(wanted.keys() - {"tenant"}),
+        "older": filters.onward(wanted, before=older),
         "looked_to": looked_to,
         "providers": providers.installed(member.tenant_id) if member else (),
     }
@@ -179,12 +166,12 @@ def _deeds(
     member: Membership, wanted: Mapping[str, str], before: int | None
 ) -> tuple[list[Deed], int | None, datetime | None]:
     """What was done, where the older begins, and how far back was looked."""
-    changes = wanted["changes"] == "1"
+    changes = wanted.get("changes") == "1"
     found = log.of_person(
         member.tenant_id,
         member.user_id,
-        provider=wanted["provider"],
-        client=wanted["client"],
+        provider=wanted.get("provider", ""),
+        client=wanted.get("client", ""),
         changes=changes,
         before=before,
     )
@@ -243,8 +230,8 @@ def _asked(events: Sequence[AuditEvent], names: Names) -> Deed:
         account=names.account(account),
         client=names.clients.get(first.client, ""),
         client_id=first.client,
-        outcome=_ENDED.get(code, "it did not work") if code else "",
-        wrong=bool(code) and code not in _TURNED_AWAY,
+        outcome=in_words(code) if code else "",
+        wrong=bool(code) and code not in UP_TO_THE_PERSON,
         run=first.run_id,
         calls=len(calls),
         seconds=(last.at - first.at).total_seconds() if len(events) > 1 else None,
@@ -254,7 +241,6 @@ def _asked(events: Sequence[AuditEvent], names: Names) -> Deed:
 def _steps(events: Sequence[AuditEvent], names: Names) -> list[Step]:
     """An intent and its outcome are one step; the arguments are in the log only as a keyed hash, and not shown."""
     outcomes = {each.intent_id: each for each in events if each.intent_id}
-    acts = {"read": "Read", "write": "Changed something", "destructive": "Deleted something"}
     steps = []
     for each in events:
         if each.intent_id:
@@ -263,21 +249,20 @@ def _steps(events: Sequence[AuditEvent], names: Names) -> list[Step]:
         failed = ended is not None and ended.kind == EventKind.TOOL_FAILED
         call, denied = each.kind == EventKind.TOOL_INTENT, each.kind == EventKind.ASK_DENIED
         code = str((ended or each).detail.get("code", ""))
-        words = (
-            acts.get(str(each.detail.get("effect", "")), "Called a tool") if call else _WORDS.get(each.kind, "Ended")
-        )
+        words = _CALLED.get(str(each.detail.get("effect")), "Called a tool") if call else _WORDS.get(each.kind, "Ended")
+        outcome = ""
+        if failed or denied:
+            outcome = in_words(code)
+        elif call and ended is None:
+            outcome = "not known"
         steps.append(
             Step(
                 at=each.at,
                 words="Tried: " + words.lower() if failed else words,
                 tool=each.tool if call else "",
                 account=names.account(each.connection_id),
-                outcome=_ENDED.get(code, "it did not work")
-                if failed or denied
-                else ""
-                if ended or not call
-                else "not known",
-                wrong=failed or (denied and code not in _TURNED_AWAY),
+                outcome=outcome,
+                wrong=failed or (denied and code not in UP_TO_THE_PERSON),
                 detail=ended.detail if ended else {},
             )
         )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
+from metaagent.console import filters
 from providers import selectors as providers
 from tenants import access
 from tenants import services as tenants
@@ -21,15 +21,13 @@ from tenants.models import Membership
 from tenants.oauth import apps_page, selectors, services
 from vault.register import title_of
 
-_LONGEST = 200
-
 
 @require_safe
 @access.open_to(access.LOOK)
 def clients(request: HttpRequest, member: Membership) -> HttpResponse:
     """Who has let which client in, the newest first."""
     given, now = request.GET, datetime.now(UTC)
-    query, client_id = _query(given, "q", "person", "client"), _number(given.get("client", ""))
+    query, client_id = filters.said(given, ("q", "person", "client")), _number(given.get("client", ""))
     rows = selectors.grants_in(
         member.tenant_id, now=now, person=query.get("person", ""), like=query.get("q", ""), client_id=client_id
     )
@@ -51,7 +49,7 @@ def clients(request: HttpRequest, member: Membership) -> HttpResponse:
 @access.open_to(access.LOOK)
 def client_keys(request: HttpRequest, member: Membership) -> HttpResponse:
     """The keys of programs that run without a person, the newest first."""
-    query = _query(request.GET, "person")
+    query = filters.said(request.GET, ("person",))
     rows = selectors.keys_in(member.tenant_id, now=datetime.now(UTC), person=query.get("person", ""))
     found = part(rows, by="created_at", after=request.GET.get("after", ""))
     return access.shown(
@@ -94,15 +92,8 @@ def end_key(request: HttpRequest, member: Membership) -> HttpResponse:
     return redirect("console_client_keys", member.tenant.slug)
 
 
-def _query(given: QueryDict, *names: str) -> dict[str, str]:
-    """The filters of an address that say something."""
-    found = {name: given.get(name, "")[:_LONGEST].strip() for name in names}
-    return {name: value for name, value in found.items() if value}
-
-
 def _listed(query: Mapping[str, str], after: str) -> dict[str, object]:
-    older = urlencode({**query, "after": after}) if after else ""
-    return {"sought": query, "narrowed": bool(query), "older": older}
+    return {"sought": query, "narrowed": bool(query), "older": filters.onward(query, after=after)}
 
 
 def _number(text: str) -> int | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -12,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_safe
 
+from metaagent.console import filters
 from providers import selectors as providers
 from tenants import access
 from tenants.keyset import A_PAGE
@@ -20,7 +20,6 @@ from vault import register, selectors
 from vault.selectors import Sought
 from vault.services import revoke
 
-_LONGEST = 200
 _STATUSES = {
     "ready": "Ready",
     "needs_auth": "Needs attention",
@@ -34,17 +33,15 @@ _COUNTED = {**{status: words.lower() for status, words in _STATUSES.items()}, "n
 @access.open_to(access.LOOK)
 def connections(request: HttpRequest, member: Membership) -> HttpResponse:
     """The last connected first; what is looked for stands in the address."""
-    sought, given = _sought(request.GET), request.GET
-    found = selectors.found(member.tenant_id, sought, after=given.get("after", ""))
-    query = {name: given[name] for name in ("q", "provider", "person", "status", "shared") if given.get(name)}
+    query = filters.said(request.GET, ("q", "provider", "person", "status", "shared"))
+    sought = _sought(query)
+    found = selectors.found(member.tenant_id, sought, after=request.GET.get("after", ""))
     counts = selectors.by_status(member.tenant_id)
     context = {
         "lines": [register.line(row) for row in found.rows],
         "sought": sought,
         "narrowed": bool(query),
-        "query": urlencode(query),
-        "older": urlencode({**query, "after": found.after}) if found.after else "",
-        "later": bool(given.get("after")),
+        "older": filters.onward(query, after=found.after),
         "total": sum(counts.values()),
         "counts": [(status, words, counts[status]) for status, words in _COUNTED.items() if status in counts],
         "statuses": _STATUSES.items(),
@@ -87,15 +84,15 @@ def disconnect(request: HttpRequest, member: Membership) -> HttpResponse:
     return redirect("console_connections", member.tenant.slug)
 
 
-def _sought(given: QueryDict) -> Sought:
+def _sought(query: Mapping[str, str]) -> Sought:
     """What the address says, as far as it can be looked for."""
-    status = given.get("status", "")
+    status = query.get("status", "")
     return Sought(
-        like=given.get("q", "")[:_LONGEST].strip(),
-        provider=given.get("provider", "")[:_LONGEST],
-        person=given.get("person", "")[:_LONGEST].strip(),
+        like=query.get("q", ""),
+        provider=query.get("provider", ""),
+        person=query.get("person", ""),
         status=status if status in _STATUSES else "",
-        shared=given.get("shared") == "1",
+        shared=query.get("shared") == "1",
     )
 
 

@@ -21,6 +21,7 @@ from audit.events import EventKind
 from audit.models import AuditEvent
 from audit.timeline import ACTIONS, OUTCOMES, SUBJECTS, Wanted, WrongFilter, place
 from audit.words import told
+from metaagent.console import filters
 from providers import selectors as providers
 from tenants import access
 from tenants import selectors as tenants
@@ -73,7 +74,7 @@ def timeline(request: HttpRequest, member: Membership) -> HttpResponse:
         wanted, before, problem = Wanted(), None, str(wrong)
     found = log.stretch(member.tenant_id, wanted, before=before)
     _recorded(member, "list", wanted)
-    query = _query(request.GET)
+    query = filters.said(request.GET, _FILTERS)
     said = {name: request.GET.get(name, "") for name in _FILTERS}
     if wanted.user:
         said["user"] = tenants.people({wanted.user}).get(wanted.user, said["user"])
@@ -83,8 +84,7 @@ def timeline(request: HttpRequest, member: Membership) -> HttpResponse:
         "only": _only(member, wanted, query),
         "narrowed": bool(query),
         "problem": problem,
-        "older": urlencode({**query, "before": found.before}) if found.before is not None else "",
-        "later": before is not None,
+        "older": filters.onward(query, before=found.before),
         "looked_to": found.looked_to,
         "query": urlencode(query),
         "subjects": SUBJECTS,
@@ -141,7 +141,7 @@ def _wanted(given: Mapping[str, str]) -> Wanted:
     who = given.get("user", "")
     if "@" not in who:
         return Wanted.read(given)
-    return Wanted.read({**_query(given), "user": str(tenants.person(who) or _NOBODY)})
+    return Wanted.read({**filters.said(given, _FILTERS), "user": str(tenants.person(who) or _NOBODY)})
 
 
 def _only(member: Membership, wanted: Wanted, query: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -156,11 +156,6 @@ def _only(member: Membership, wanted: Wanted, query: Mapping[str, str]) -> list[
         (title, value, urlencode({name: each for name, each in query.items() if name != filtered}))
         for filtered, title, value in found
     ]
-
-
-def _query(given: Mapping[str, str]) -> dict[str, str]:
-    """The filters of an address that say something."""
-    return {name: given[name] for name in _FILTERS if given.get(name)}
 
 
 def _named(wanted: Wanted) -> str:

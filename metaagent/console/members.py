@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from http import HTTPStatus
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -13,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_safe
 
+from metaagent.console import filters
 from tenants import access, invitations, keyset, people, services
 from tenants.models import Invitation, Membership, Role
 from tenants.services import Refused
@@ -35,21 +35,20 @@ class Seat:
 @access.open_to(access.LOOK)
 def members(request: HttpRequest, member: Membership) -> HttpResponse:
     """Everybody, in the order of their addresses."""
-    like, after = (_line(request.GET.get(name, "")) for name in ("q", "after"))
-    role = given if (given := request.GET.get("role", "")) in Role.values else ""
-    found = people.members(member.tenant_id, like=like, role=role, after=after)
+    query = filters.said(request.GET, ("q", "role"))
+    like, role = query.get("q", ""), query.get("role", "")
+    role = role if role in Role.values else ""
+    found = people.members(member.tenant_id, like=like, role=role, after=request.GET.get("after", ""))
     rows = list(found[: keyset.A_PAGE + 1])
     asked = people.last_asked(member.tenant_id, [row.user_id for row in rows])
-    query = {name: value for name, value in (("q", like), ("role", role)) if value}
-    more = {**query, "after": rows[keyset.A_PAGE - 1].user.email} if len(rows) > keyset.A_PAGE else None
+    after = rows[keyset.A_PAGE - 1].user.email if len(rows) > keyset.A_PAGE else ""
     shown = {
         "seats": [Seat(row, asked.get(row.user_id), _may_change(member, row)) for row in rows[: keyset.A_PAGE]],
         "q": like,
         "role": role,
         "roles": Role.values,
         "narrowed": bool(query),
-        "more": urlencode(more) if more else "",
-        "later": "after" in request.GET,
+        "older": filters.onward(query, after=after),
         "waiting": invitations.open_invitations(member.tenant_id).count(),
     }
     return access.shown(request, member, "console/members.html", shown)
@@ -102,7 +101,7 @@ def invited(request: HttpRequest, member: Membership) -> HttpResponse:
     )
     now = datetime.now(UTC)
     rows = [(row, row.expires_at <= now, people.may_give(member.role, None, row.role)) for row in found.rows]
-    shown = {"rows": rows, "more": found.after, "later": "after" in request.GET}
+    shown = {"rows": rows, "older": filters.onward({}, after=found.after)}
     return access.shown(request, member, "console/invitations.html", shown)
 
 
@@ -133,11 +132,6 @@ def _renewed(request: HttpRequest, member: Membership, row: Invitation, now: dat
     link = invitations.renew(invitation=row, by=member.user_id, now=now)
     row.refresh_from_db()
     return access.shown(request, member, "console/invited.html", {"row": row, "link": link, "renewed": True})
-
-
-def _line(text: str) -> str:
-    """What somebody typed, as a database can look for it."""
-    return "".join(filter(str.isprintable, text)).strip()[:254]
 
 
 def _may_change(member: Membership, row: Membership) -> bool:

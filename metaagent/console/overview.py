@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from metaagent.console import charts
 from metaagent.console.charts import lasting, many, money, part
+from metaagent.console.outcomes import in_words
 from metaagent.installations import health_of
 from providers import selectors as providers
 from providers.health import Health, worth_a_look
@@ -35,24 +36,6 @@ _WAYS: Final = {
     "degraded": "Closest reads, no model",
 }
 """How asks are answered, from the cheapest to the dearest; see `metaagent.agent.work`."""
-_CODES: Final = {
-    "needs_auth": "An account had to be connected first",
-    "needs_consent": "The person had to consent first",
-    "approval_required": "The person had to approve the call first",
-    "capability_miss": "The account allowed too little",
-    "account_ambiguous": "It was not clear which account was meant",
-    "account_unknown": "There is no such account",
-    "ask_invalid": "It could not be worked as it was asked",
-    "rate_limited": "Too many asks in a minute",
-    "circuit_open": "The provider was left alone after it had failed",
-    "overloaded": "Too much at once",
-    "provider_unavailable": "The provider did not answer",
-    "model_unavailable": "There was no model",
-    "budget_exceeded": "A budget was used up",
-    "policy_denied": "A policy did not allow it",
-    "internal": "A fault of our own",
-    "cancelled": "The client went away",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +112,7 @@ def _shown(found: Figures, titles: Mapping[str, str]) -> dict[str, object]:
         **_over_time(found),
         "by_provider": _by_provider(found, titles),
         "codes": [
-            Row(_CODES.get(code, code), (f"{count:,}", part(count / found.total.asks)))
+            Row(in_words(code, code).capitalize(), (f"{count:,}", part(count / found.total.asks)))
             for code, count in found.total.codes.most_common()
         ],
         "people": [
