@@ -54,6 +54,20 @@ def spec_of(row: Installation) -> ProviderSpec:
     return _listed(row)
 
 
+def known_spec(row: Installation) -> ProviderSpec | None:
+    """The same; None when the catalogue has no such file any more."""
+    try:
+        return spec_of(row)
+    except LookupError:
+        return None
+
+
+def title_of(row: Installation) -> str:
+    """What a provider is called, also one that is no longer in the catalogue."""
+    spec = known_spec(row)
+    return spec.title if spec else row.slug
+
+
 _KEPT = 512
 _specs: OrderedDict[tuple[UUID, int, UUID | None], tuple[object, ProviderSpec]] = OrderedDict()
 """By installation, its version and its manifest, with what it was made of: each is made once, for making one reads all

@@ -66,6 +66,7 @@ def _begin() -> None:
         "TEST_OTHER_PORT": str(other),
         "EGRESS_ALLOW_CIDRS": "127.0.0.1/32",
         "EGRESS_ALLOW_HTTP_HOSTS": f"127.0.0.1:{sandbox},127.0.0.1:{other}",
+        "API_REQUESTS_PER_MINUTE": "10000",
         "ASKS_PER_MINUTE": "6000",
         "ASKS_PER_MINUTE_TENANT": "6000",
         "CONNECT_WAIT_S": "5",

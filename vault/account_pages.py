@@ -185,15 +185,7 @@ def _fits(spec: ProviderSpec, like: str) -> bool:
 
 def _specs(members: Mapping[UUID, Membership]) -> dict[UUID, tuple[Installation, ProviderSpec]]:
     rows = providers.exported(members.keys())
-    return {row.pk: (row, spec) for row in rows if (spec := _spec(row)) is not None}
-
-
-def _spec(row: Installation) -> ProviderSpec | None:
-    """None when it is no longer in the catalogue."""
-    try:
-        return providers.spec_of(row)
-    except LookupError:
-        return None
+    return {row.pk: (row, spec) for row in rows if (spec := providers.known_spec(row)) is not None}
 
 
 def _entries(user: User, rows: Sequence[Connection], *, now: datetime) -> list[Entry]:
@@ -214,5 +206,5 @@ def _entries(user: User, rows: Sequence[Connection], *, now: datetime) -> list[E
             now=now,
         )
         for row in rows
-        if (spec := _spec(row.installation)) is not None
+        if (spec := providers.known_spec(row.installation)) is not None
     ]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from providers import selectors as providers
-from providers.models import Installation
 from vault.models import Connection, Status
 from vault.pages import Words, in_words
 from vault.services import revoke
@@ -24,17 +23,9 @@ _BECAUSE: Mapping[str, str] = {
 }
 
 
-def title_of(row: Installation) -> str:
-    """What a provider is called, also one that is no longer in the catalogue."""
-    try:
-        return providers.spec_of(row).title
-    except LookupError:
-        return row.slug
-
-
 def because(row: Connection) -> str:
     """Why a connection is in the state it is in, in a few words; nothing when that needs none."""
-    title = title_of(row.installation)
+    title = providers.title_of(row.installation)
     match row.status:
         case Status.REVOKING:
             return f"{title} has not confirmed yet"
@@ -58,8 +49,6 @@ class Line:
 
 def line(row: Connection) -> Line:
     """Also of a provider that is no longer in the catalogue."""
-    try:
-        allowed = in_words(providers.spec_of(row.installation), row.scopes)
-    except LookupError:
-        allowed = [(scope, scope) for scope in row.scopes]
-    return Line(row, title_of(row.installation), because(row), allowed, alive=row.status in ALIVE)
+    spec = providers.known_spec(row.installation)
+    allowed = in_words(spec, row.scopes) if spec else [(scope, scope) for scope in row.scopes]
+    return Line(row, providers.title_of(row.installation), because(row), allowed, alive=row.status in ALIVE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -341,12 +340,11 @@ def health_of(
 def exports_of(tenant_id: UUID, user_id: UUID) -> list[tuple[str, str]]:
     """Slug and title of the providers a person may see: those exported softly, and those they are connected to."""
     usable = {row.installation_id for row in usable_by(tenant_id, user_id) if row.ready}
-    found = []
-    for row in providers.installations(tenant_id):
-        if row.exposure == Exposure.SOFT or row.pk in usable:
-            with contextlib.suppress(LookupError):  # no longer in the catalogue
-                found.append((row.slug, providers.spec_of(row).title))
-    return found
+    return [
+        (row.slug, spec.title)
+        for row in providers.installations(tenant_id)
+        if (row.exposure == Exposure.SOFT or row.pk in usable) and (spec := providers.known_spec(row))
+    ]
 
 
 # --- Keys

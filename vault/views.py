@@ -218,7 +218,9 @@ def _fresh_link(request: HttpRequest, slug: str, *, user: User, now: datetime) -
     account = _account(request, installation, user)
     if installation.connect_url:
         return _elsewhere(request, installation)
-    spec = providers.spec_of(installation)
+    spec = providers.known_spec(installation)
+    if spec is None:
+        raise Stopped(Stop.UNKNOWN)
     if spec.access is Access.NONE:
         raise Stopped(Stop.NO_ACCOUNT, spec)
     scopes = accounts.scopes_to_ask(spec, account)

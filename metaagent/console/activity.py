@@ -24,7 +24,6 @@ from tenants import selectors as tenants
 from tenants.asked import UP_TO_THE_PERSON
 from tenants.models import Membership, User
 from vault import selectors as vault
-from vault.register import title_of
 
 _A_PAGE: Final = 50
 _FILTERS: Final = ("tenant", "provider", "client", "changes")
@@ -75,7 +74,7 @@ class Names:
         """Of these events, each kind looked up once."""
         named = providers.installed(member.tenant_id).filter(slug__in={row.provider for row in events})
         return cls(
-            {row.slug: title_of(row) for row in named},
+            {row.slug: providers.title_of(row) for row in named},
             vault.labels_of(member.tenant_id, {row.connection_id for row in events if row.connection_id}),
             tenants.client_names({row.client for row in events if row.client}),
         )

@@ -19,7 +19,6 @@ from tenants import services as tenants
 from tenants.keyset import part
 from tenants.models import Membership
 from tenants.oauth import apps_page, selectors, services
-from vault.register import title_of
 
 
 @require_safe
@@ -33,7 +32,7 @@ def clients(request: HttpRequest, member: Membership) -> HttpResponse:
     )
     found = part(rows, by="created_at", after=given.get("after", ""))
     base = f"{settings.PUBLIC_URL}/mcp/{member.tenant.slug}"
-    titles = {f"{base}/{row.slug}": title_of(row) for row in providers.installed(member.tenant_id)}
+    titles = {f"{base}/{row.slug}": providers.title_of(row) for row in providers.installed(member.tenant_id)}
     apps = [apps_page.app(grant, titles) for grant in found.rows]
     context = {
         "apps": apps,

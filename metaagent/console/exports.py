@@ -12,7 +12,6 @@ from metaagent.installations import health_of
 from providers import selectors as providers
 from providers.health import Health, worth_a_look
 from providers.models import Installation
-from providers.spec import ProviderSpec
 from tenants import access
 from tenants.models import Membership
 from vault.services import setup
@@ -25,7 +24,9 @@ class Export:
     """One provider, as the page shows it."""
 
     row: Installation
-    spec: ProviderSpec
+    title: str
+    known: bool
+    """Else it is no longer in the catalogue."""
     health: Health
     attention: list[str]
     unfinished: bool
@@ -49,4 +50,5 @@ def exports(request: HttpRequest, member: Membership) -> HttpResponse:
 
 
 def _export(row: Installation, health: Health) -> Export:
-    return Export(row, providers.spec_of(row), health, worth_a_look(health), setup.unfinished(row))
+    known = providers.known_spec(row) is not None
+    return Export(row, providers.title_of(row), known, health, worth_a_look(health), known and setup.unfinished(row))

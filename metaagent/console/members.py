@@ -101,7 +101,7 @@ def invited(request: HttpRequest, member: Membership) -> HttpResponse:
     )
     now = datetime.now(UTC)
     rows = [(row, row.expires_at <= now, people.may_give(member.role, None, row.role)) for row in found.rows]
-    shown = {"rows": rows, "older": filters.onward({}, after=found.after)}
+    shown: dict[str, object] = {"rows": rows, "older": filters.onward({}, after=found.after)}
     return access.shown(request, member, "console/invitations.html", shown)
 
 

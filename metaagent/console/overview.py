@@ -22,7 +22,6 @@ from providers.models import Installation
 from tenants import access, asked
 from tenants.asked import Figures, Tally
 from tenants.models import Membership
-from vault.register import title_of
 
 _RANGES: Final = {"24h": ("24 hours", 1), "7d": ("7 days", 7), "30d": ("30 days", 30), "90d": ("90 days", 90)}
 _USUAL: Final = "7d"
@@ -77,7 +76,7 @@ def overview(request: HttpRequest, member: Membership) -> HttpResponse:
     chosen = request.GET.get("range", _USUAL)
     words, days = _RANGES.get(chosen, _RANGES[_USUAL])
     installed = {row.slug: row for row in providers.installed(member.tenant_id)}
-    titles = {slug: title_of(row) for slug, row in installed.items()}
+    titles = {slug: providers.title_of(row) for slug, row in installed.items()}
     slug = request.GET.get("provider", "")
     since = now - timedelta(hours=23) if days == 1 else now - timedelta(days=days - 1)
     found = asked.figures(member.tenant_id, since=since, until=now, provider=slug)

@@ -21,7 +21,6 @@ from tenants import access, budgets
 from tenants.budgets import DayLimits, Scope, Use
 from tenants.models import Membership
 from tenants.services import Refused
-from vault.register import title_of
 
 _EXPOSURES: Final = {"soft": "Sees it", "strict": "Does not see it"}
 _CONSENTS: Final = {
@@ -129,7 +128,7 @@ def policies(request: HttpRequest, member: Membership) -> HttpResponse:
 def _policy(row: Installation) -> Policy:
     return Policy(
         row.slug,
-        title_of(row),
+        providers.title_of(row),
         row.enabled,
         _EXPOSURES[row.exposure],
         _CONSENTS[row.consent],

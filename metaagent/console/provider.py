@@ -87,9 +87,10 @@ class Part:
 def provider(request: HttpRequest, member: Membership, slug: str) -> HttpResponse:
     """What is known of it; whoever may changes how it is offered, switches it off and on, tests it, removes it."""
     row = _row(member, slug)
+    known = selectors.known_spec(row) is not None
     if request.method != "POST":
-        return _shown(request, member, row, {})
-    if member.role not in access.RUN:
+        return _shown(request, member, row, {}) if known else _gone(request, member, row)
+    if member.role not in access.RUN or not (known or request.POST.get("op") == "remove"):
         raise Http404
     try:
         match request.POST.get("op"):
@@ -106,7 +107,7 @@ def provider(request: HttpRequest, member: Membership, slug: str) -> HttpRespons
                 return _shown(request, member, row, {"parts": _tested(row)})
             case "remove":
                 ended = leave.remove_provider(installation=row, by=member.user_id, now=datetime.now(UTC))
-                messages.success(request, f"{_title(row)} is removed. {all_in_words(ended)}")
+                messages.success(request, f"{selectors.title_of(row)} is removed. {all_in_words(ended)}")
                 return redirect("console_exports", member.tenant.slug)
             case _:
                 raise Http404
@@ -126,8 +127,8 @@ def provider(request: HttpRequest, member: Membership, slug: str) -> HttpRespons
 def client(request: HttpRequest, member: Membership, slug: str) -> HttpResponse:
     """Which OAuth client the tenant is at the provider. Its secret is taken and never shown."""
     row = _row(member, slug)
-    spec, shown = selectors.spec_of(row), dict[str, object]()
-    if spec.access is not Access.OAUTH:
+    spec, shown = selectors.known_spec(row), dict[str, object]()
+    if spec is None or spec.access is not Access.OAUTH:
         raise Http404
     if request.method == "POST":
         said = {name: request.POST.get(name, "").strip() for name in ("client_id", "client_secret")}
@@ -180,7 +181,7 @@ def _switch(request: HttpRequest, row: Installation, *, on: bool, by: Membership
     if on and setup.unfinished(row):
         raise Refused("It needs a client at the provider first.")
     services.change(installation=row, enabled=on, version=_seen(request), by=by.user_id)
-    messages.success(request, f"{_title(row)} is switched {'on' if on else 'off'}.")
+    messages.success(request, f"{selectors.title_of(row)} is switched {'on' if on else 'off'}.")
 
 
 def _became(request: HttpRequest, member: Membership, row: Installation, said: Mapping[str, str]) -> HttpResponse:
@@ -194,7 +195,7 @@ def _became(request: HttpRequest, member: Membership, row: Installation, said: M
         version=_seen(request),
     )
     done = setup.set_up(tenant=member.tenant, slug=row.slug, wish=wish, by=member.user_id, now=datetime.now(UTC))
-    messages.success(request, f"Saved: this is the client at {_title(done.row)} now.")
+    messages.success(request, f"Saved: this is the client at {selectors.title_of(done.row)} now.")
     if done.ended.confirmed + done.ended.pending:
         messages.warning(request, f"{all_in_words(done.ended)} Their people connect again.")
     return redirect("console_provider", member.tenant.slug, row.slug)
@@ -254,8 +255,11 @@ def _row(member: Membership, slug: str) -> Installation:
     return row
 
 
-def _title(row: Installation) -> str:
-    return selectors.spec_of(row).title
+def _gone(request: HttpRequest, member: Membership, row: Installation) -> HttpResponse:
+    """Of a provider that is no longer in the catalogue: nothing can be done with it but to remove it."""
+    found = vault.health_of(member.tenant_id, now=datetime.now(UTC))[row.pk].connections
+    shown = {"row": row, "title": row.slug, "accounts": found.ready + found.needs_auth}
+    return access.shown(request, member, "console/gone.html", shown)
 
 
 def _stale(request: HttpRequest, member: Membership, slug: str, why: str) -> HttpResponse:

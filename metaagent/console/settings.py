@@ -18,7 +18,6 @@ from tenants import selectors as tenants
 from tenants.models import Membership
 from tenants.services import Refused, rename_tenant
 from vault import selectors as vault
-from vault.register import title_of
 from vault.services import leave, revoke
 
 
@@ -96,7 +95,8 @@ def _used(member: Membership) -> int:
 def _endpoints(member: Membership) -> list[Endpoint]:
     base = f"{deployment.PUBLIC_URL}/mcp/{member.tenant.slug}"
     each = [
-        Endpoint(row.slug, title_of(row), f"{base}/{row.slug}") for row in providers.installations(member.tenant_id)
+        Endpoint(row.slug, providers.title_of(row), f"{base}/{row.slug}")
+        for row in providers.installations(member.tenant_id)
     ]
     return [Endpoint("", "Every provider", base), *each]
 

@@ -256,7 +256,7 @@ def _decide(request: HttpRequest, row: Installation, *, by: Membership) -> HttpR
 def _place(request: HttpRequest, member: Membership, slug: str) -> Installation:
     """Raises: Http404, also for somebody who may look and wants to decide."""
     row = selectors.installed(member.tenant_id).filter(slug=slug).first()
-    if row is None or (request.method == "POST" and member.role not in access.RUN):
+    if row is None or selectors.known_spec(row) is None or (request.method == "POST" and member.role not in access.RUN):
         raise Http404
     return row
 
@@ -265,5 +265,5 @@ def _shown(
     request: HttpRequest, member: Membership, template: str, row: Installation, context: dict[str, object]
 ) -> HttpResponse:
     fixed = row.source == Installation.Source.CATALOGUE
-    shown = {"row": row, "title": selectors.spec_of(row).title, "catalogue": fixed, **context}
+    shown = {"row": row, "title": selectors.title_of(row), "catalogue": fixed, **context}
     return access.shown(request, member, template, shown)

@@ -277,9 +277,8 @@ def _admissions(tenant_id: UUID, user_id: UUID) -> tuple[dict[str, Admission], l
     given = vault.consents_of(tenant_id, user_id, now=datetime.now(UTC)) if asking else []
     consents = tuple(StandingConsent(c.connection_id, c.client, Effect(c.effect), c.until) for c in given)
     for row in rows:
-        try:
-            spec = providers.spec_of(row)
-        except LookupError:
+        spec = providers.known_spec(row)
+        if spec is None:
             log.warning("installation %s names a provider that is not in the catalogue: %s", row.pk, row.slug)
             continue
         mine = [c for c in connections if c.installation_id == row.pk]

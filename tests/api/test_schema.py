@@ -16,7 +16,6 @@ from django.test import Client
 from drf_spectacular.drainage import GENERATOR_STATS
 
 from metaagent.api.document import document
-from tenants.api.callers import PerKey
 from tests.api.place import Place, operations
 from tests.world import Served
 from vault.models import Approval
@@ -95,7 +94,6 @@ def test_whatever_is_sent_is_answered_as_the_document_says(
         return looked_up(host, *rest, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", here)
-    monkeypatch.setattr(PerKey, "THROTTLE_RATES", {"key": "100000/s"})
     place.install()
     mine = place.connection("member", place.document())
     place.asked(Approval, mine), place.consent(mine)

@@ -356,11 +356,7 @@ def superseded(*, connection: Connection, spec: ProviderSpec) -> None:
 def in_words(connection: Connection) -> str:
     """What came of ending a connection, in sentences for the person who asked for it."""
     row = Connection.objects.select_related("installation").get(pk=connection.pk)
-    try:
-        title = providers.spec_of(row.installation).title
-    except LookupError:
-        title = row.installation.slug
-    return what_became(row, title)
+    return what_became(row, providers.title_of(row.installation))
 
 
 def all_in_words(ended: Ended) -> str:
