@@ -2,7 +2,8 @@
 
 Counting adds to rows, by one statement a table for a whole batch, in the order of their keys: processes that count at
 the same time lose nothing, and never wait for each other in a circle. After some days a tenant's hours are put together
-by the day, as that day's first hour: a page over months reads a few thousand rows. Hours and days are UTC.
+by the day, as that day's first hour, and how fast answers came is counted apart from how they came about: a page over
+months reads a few thousand rows. Hours and days are UTC.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from __future__ import annotations
 import operator
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, QuerySet, Sum
-from django.db.models.functions import ExtractHour, TruncDate
+from django.db.models.functions import ExtractHour, Trunc, TruncDate
 
 from metaagent.values import value
-from tenants.models import AskDay, AskHour, Tenant, User
+from tenants.models import AskDay, AskHour, AskSpeed, Tenant, User
 
 SPEEDS_MS: Final = (*(1.25**step for step in range(53)), 120_000.0)
 """The classes of latency, each by its upper end, so close that a percentile is right to some 12 %. What takes longer
@@ -43,10 +44,19 @@ _DAYS_AT_ONCE: Final = 200
 _MOST_PEOPLE: Final = 20
 _AT_ONCE: Final = 500
 """Rows in one statement."""
-_OF_HOUR: Final = ("tenant", "hour", "provider", "way", "outcome", "speed")
+_OF_HOUR: Final = ("tenant", "hour", "provider", "way", "outcome")
+_OF_SPEED: Final = ("tenant", "hour", "provider", "speed")
 _OF_DAY: Final = ("tenant", "day", "user", "provider")
 _SUMS: Final = ("asks", "ms", "tokens", "micros", "saved")
+_ONE_SUM: Final = ("asks",)
 
+Step: TypeAlias = Literal["hour", "day", "week"]
+_LENGTHS: Final[Mapping[Step, timedelta]] = {
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
+Rows: TypeAlias = AskHour | AskSpeed | AskDay
 Key: TypeAlias = tuple[str | int | UUID | date, ...]
 
 
@@ -80,18 +90,21 @@ def count(asked: Sequence[Asked]) -> None:
     tenants = set(Tenant.objects.filter(pk__in={each.tenant_id for each in asked}).values_list("pk", flat=True))
     people = set(User.objects.filter(pk__in={each.user_id for each in asked}).values_list("pk", flat=True))
     hours: dict[Key, list[int]] = {}
+    speeds: dict[Key, list[int]] = {}
     days: dict[Key, list[int]] = {}
     for each in asked:
         if each.tenant_id not in tenants:
             continue
         hour = each.at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         sums = [1, each.ms, each.tokens, each.micros, each.saved]
-        of_tenant = each.tenant_id, hour, each.provider, each.way, each.outcome, bisect_left(SPEEDS_MS, each.ms)
-        _grow(hours, of_tenant, sums)
+        _grow(hours, (each.tenant_id, hour, each.provider, each.way, each.outcome), sums)
+        if each.outcome == OK:
+            _grow(speeds, (each.tenant_id, hour, each.provider, bisect_left(SPEEDS_MS, each.ms)), [1])
         if each.user_id in people:
             _grow(days, (each.tenant_id, hour.date(), each.user_id, each.provider), [*sums, int(each.outcome != OK)])
     with transaction.atomic():
         _add(AskHour, _OF_HOUR, _SUMS, hours)
+        _add(AskSpeed, _OF_SPEED, _ONE_SUM, speeds)
         _add(AskDay, _OF_DAY, (*_SUMS, "failed"), days)
 
 
@@ -100,9 +113,7 @@ def _grow(rows: dict[Key, list[int]], key: Key, by: list[int]) -> None:
     rows[key] = by if row is None else list(map(operator.add, row, by))
 
 
-def _add(
-    model: type[AskHour | AskDay], key: tuple[str, ...], sums: tuple[str, ...], rows: Mapping[Key, list[int]]
-) -> None:
+def _add(model: type[Rows], key: tuple[str, ...], sums: tuple[str, ...], rows: Mapping[Key, list[int]]) -> None:
     """Plain SQL: `bulk_create` can replace what is there, and not add to it."""
     known, table = model._meta.concrete_fields, model._meta.db_table  # noqa: SLF001 - Django's documented Model._meta API
     written = [next(each for each in known if each.name == name) for name in (*key, *sums)]
@@ -125,28 +136,33 @@ def _add(
 
 def forget(*, now: datetime) -> None:
     """Put together what is old, and delete what is not kept any longer: as long as days of use are."""
-    _put_together(_beginning(now - _HOURS_KEPT, hourly=False))
+    before = _beginning(now - _HOURS_KEPT, "day")
+    _put_together(AskHour, _OF_HOUR, _SUMS, before)
+    _put_together(AskSpeed, _OF_SPEED, _ONE_SUM, before)
     before = now - timedelta(days=settings.DAY_USE_KEPT_DAYS)
     AskHour.objects.filter(hour__lt=before).delete()
+    AskSpeed.objects.filter(hour__lt=before).delete()
     AskDay.objects.filter(day__lt=before.date()).delete()
 
 
-def _put_together(before: datetime) -> None:
+def _put_together(
+    model: type[AskHour | AskSpeed], key: tuple[str, ...], sums: tuple[str, ...], before: datetime
+) -> None:
     """Make one row of a day's alike; where two processes do it, the second one finds nothing left."""
-    later = AskHour.objects.alias(_of_day=ExtractHour("hour", tzinfo=UTC)).filter(hour__lt=before).exclude(_of_day=0)
+    later = model.objects.alias(_of_day=ExtractHour("hour", tzinfo=UTC)).filter(hour__lt=before).exclude(_of_day=0)
     days = later.values_list("tenant_id", TruncDate("hour", tzinfo=UTC)).distinct().order_by()
     for tenant_id, day in days[:_DAYS_AT_ONCE]:
         first = datetime.combine(day, time(), UTC)
-        sums: dict[Key, list[int]] = {}
+        alike: dict[Key, list[int]] = {}
         with transaction.atomic():
-            rows = AskHour.objects.select_for_update().order_by("pk")
+            rows = model.objects.select_for_update().order_by("pk")
             rows = rows.filter(tenant_id=tenant_id, hour__gt=first, hour__lt=first + timedelta(days=1))
             found = list(rows)
             for row in found:
-                alike = tenant_id, first, row.provider, row.way, row.outcome, row.speed
-                _grow(sums, alike, [getattr(row, name) for name in _SUMS])
-            _add(AskHour, _OF_HOUR, _SUMS, sums)
-            AskHour.objects.filter(pk__in=[row.pk for row in found]).delete()
+                apart = (getattr(row, name) for name in key[2:])
+                _grow(alike, (tenant_id, first, *apart), [getattr(row, name) for name in sums])
+            _add(model, key, sums, alike)
+            model.objects.filter(pk__in=[row.pk for row in found]).delete()
 
 
 # --- Reading
@@ -204,7 +220,7 @@ class Tally:
         """The same of 99 %."""
         return percentile(self.speeds, 0.99)
 
-    def add(self, way: str, outcome: str, speed: int, sums: Sequence[int]) -> None:
+    def add(self, way: str, outcome: str, sums: Sequence[int]) -> None:
         """Count more of them; `sums` are asks, ms, tokens, micros, saved."""
         asks, ms, tokens, micros, saved = sums
         self.asks += asks
@@ -214,7 +230,6 @@ class Tally:
         self.saved += saved
         if outcome == OK:
             self.ways[way] += asks
-            self.speeds[speed] += asks
         else:
             self.codes[outcome] += asks
 
@@ -241,38 +256,39 @@ class Figures:
 
     total: Tally
     series: tuple[tuple[datetime, Tally], ...]
-    """By the hour or day that begins then, also those without asks."""
-    hourly: bool
+    """By the hour, day or week that begins then, also those without asks."""
+    step: Step
     providers: tuple[tuple[str, Tally], ...]
     """By slug, the busiest first."""
     people: tuple[PersonUse, ...]
     """The busiest, in the whole days that hold the time."""
 
 
-def figures(tenant_id: UUID, *, since: datetime, until: datetime, provider: str = "") -> Figures:
-    """What became of a tenant's asks, of all or one of its providers, in the hours or days that hold this time.
+def figures(tenant_id: UUID, *, since: datetime, until: datetime, provider: str = "", weekly: bool = False) -> Figures:
+    """What became of a tenant's asks, of all or one of its providers, in the hours, days or weeks that hold this time.
 
-    Hours are told apart where it is no longer than 48 of them, and not long ago.
+    Hours are told apart where it is no longer than 48 of them, and not long ago; else days, or weeks from their Monday.
     """
-    kept = _beginning(datetime.now(UTC) - _HOURS_KEPT, hourly=False)
+    kept = _beginning(datetime.now(UTC) - _HOURS_KEPT, "day")
     hourly = until - since <= _BY_HOUR and since >= kept
-    first, step = _beginning(since, hourly=hourly), timedelta(hours=1) if hourly else timedelta(days=1)
-    found = AskHour.objects.filter(tenant_id=tenant_id, hour__gte=first, hour__lt=until)
+    step: Step = "hour" if hourly else "week" if weekly else "day"
+    first = _beginning(since, step)
+    hours = AskHour.objects.filter(tenant_id=tenant_id, hour__gte=first, hour__lt=until)
+    speeds = AskSpeed.objects.filter(tenant_id=tenant_id, hour__gte=first, hour__lt=until)
     people = AskDay.objects.filter(
         tenant_id=tenant_id, day__gte=first.date(), day__lte=(until - timedelta.resolution).date()
     )
     if provider:
-        found, people = found.filter(provider=provider), people.filter(provider=provider)
-    series = {first + step * number: Tally() for number in range(-((first - until) // step))}
-    for at, way, outcome, speed, *sums in _sums(found, F("hour") if hourly else TruncDate("hour", tzinfo=UTC)):
-        series[at if isinstance(at, datetime) else datetime.combine(at, time(), UTC)].add(way, outcome, speed, sums)
-    providers: defaultdict[str, Tally] = defaultdict(Tally)
-    for slug, way, outcome, speed, *sums in _sums(found, F("provider")):
-        providers[slug].add(way, outcome, speed, sums)
+        hours, speeds = hours.filter(provider=provider), speeds.filter(provider=provider)
+        people = people.filter(provider=provider)
+    moments = _tallies(hours, speeds, Trunc("hour", step, tzinfo=UTC))
+    providers = _tallies(hours, speeds, F("provider"))
+    length = _LENGTHS[step]
+    series = [first + length * number for number in range(-((first - until) // length))]
     return Figures(
         total=sum(providers.values(), Tally()),
-        series=tuple(series.items()),
-        hourly=hourly,
+        series=tuple((at, moments[at]) for at in series),
+        step=step,
         providers=tuple(sorted(providers.items(), key=lambda each: (-each[1].asks, each[0]))),
         people=_busiest(people),
     )
@@ -299,19 +315,28 @@ def percentile(speeds: Mapping[int, int], share: float) -> float | None:
     return SPEEDS_MS[-1] if speeds else None
 
 
-def _beginning(at: datetime, *, hourly: bool) -> datetime:
+def _beginning(at: datetime, step: Step) -> datetime:
     at = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    return at if hourly else at.replace(hour=0)
+    if step == "hour":
+        return at
+    return at.replace(hour=0) - timedelta(days=at.weekday() if step == "week" else 0)
 
 
-def _sums(found: QuerySet[AskHour], by: F | TruncDate) -> Iterable[tuple[Any, ...]]:
-    """What they are told apart by, way, outcome, speed, and their sums. Two small answers are had sooner than one of
-    every combination.
-    """
-    return found.values_list(by, "way", "outcome", "speed").annotate(*map(Sum, _SUMS)).order_by()
+def _tallies(hours: QuerySet[AskHour], speeds: QuerySet[AskSpeed], by: F | Trunc) -> defaultdict[Any, Tally]:
+    """By what they are told apart by."""
+    found: defaultdict[Any, Tally] = defaultdict(Tally)
+    sums = hours.values_list(by, "way", "outcome").annotate(*map(Sum, _SUMS)).order_by()
+    for apart, way, outcome, *counted in sums:
+        found[apart].add(way, outcome, counted)
+    for apart, speed, asks in speeds.values_list(by, "speed").annotate(Sum("asks")).order_by():
+        found[apart].speeds[speed] += asks
+    return found
 
 
 def _busiest(found: QuerySet[AskDay]) -> tuple[PersonUse, ...]:
+    """Who they are first, by as little as tells it: each person has a row a day."""
+    asks = found.values_list("user_id").annotate(Sum("asks")).order_by(F("asks__sum").desc(), "user_id")
+    busiest = [user_id for user_id, _ in asks[:_MOST_PEOPLE]]
     names = [each.name for each in fields(PersonUse)][1:]
-    rows = found.values_list("user__email").annotate(*map(Sum, names)).order_by(F("asks__sum").desc(), "user__email")
-    return tuple(PersonUse(*row) for row in rows[:_MOST_PEOPLE])
+    rows = found.filter(user_id__in=busiest).values_list("user__email").annotate(*map(Sum, names))
+    return tuple(PersonUse(*row) for row in rows.order_by(F("asks__sum").desc(), "user__email"))

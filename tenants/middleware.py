@@ -1,25 +1,26 @@
-"""What every page's answer carries."""
+"""What holds for every page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import chain
+from urllib.parse import unquote
 
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 
 from tenants import sessions
 
+_WELL_READ = ("/api/", "/o/")
+"""What checks every word of an address, and says it in its own form."""
+
 
 def legible(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Refuse a NUL in an address or a form: no text has one, and no database takes one. REST refuses it by itself."""
+    """Refuse a NUL in an address: no text has one, and no database takes one. Forms know what they take."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith("/api/"):
-            typed = chain([request.path], *(values for _, values in (*request.GET.lists(), *request.POST.lists())))
-            if any("\0" in text for text in typed):
-                raise BadRequest
+        if not request.path.startswith(_WELL_READ) and "\0" in unquote(request.get_full_path()):
+            raise BadRequest
         return get_response(request)
 
     return answer

@@ -158,7 +158,7 @@ class UsageItem(Endpoint):
             provider=asked.query.get("provider", ""),
         )
         return {
-            "hourly": found.hourly,
+            "hourly": found.step == "hour",
             "total": found.total,
             "series": [{"at": at, "tally": tally} for at, tally in found.series],
             "providers": [{"provider": slug, "tally": tally} for slug, tally in found.providers],

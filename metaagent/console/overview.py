@@ -23,8 +23,10 @@ from tenants import access, asked
 from tenants.asked import Figures, Tally
 from tenants.models import Membership
 
-_RANGES: Final = {"24h": ("24 hours", 1), "7d": ("7 days", 7), "30d": ("30 days", 30), "90d": ("90 days", 90)}
+_RANGES: Final = {"24h": ("24 hours", 1), "7d": ("7 days", 7), "30d": ("30 days", 30), "13w": ("13 weeks", 91)}
 _USUAL: Final = "7d"
+_DAYS_APART: Final = 31
+"""Up to so many days are told apart; more are told by the week."""
 _WAYS: Final = {
     "tool": "Tool named by the client",
     "route": "Rule",
@@ -79,7 +81,7 @@ def overview(request: HttpRequest, member: Membership) -> HttpResponse:
     titles = {slug: providers.title_of(row) for slug, row in installed.items()}
     slug = request.GET.get("provider", "")
     since = now - timedelta(hours=23) if days == 1 else now - timedelta(days=days - 1)
-    found = asked.figures(member.tenant_id, since=since, until=now, provider=slug)
+    found = asked.figures(member.tenant_id, since=since, until=now, provider=slug, weekly=days > _DAYS_APART)
     context: dict[str, object] = {
         "concerns": _concerns(installed, titles, health_of(member.tenant_id, now=now)),
         "endpoint": f"{settings.PUBLIC_URL}/mcp/{member.tenant.slug}",
@@ -107,7 +109,7 @@ def _concerns(
 def _shown(found: Figures, titles: Mapping[str, str]) -> dict[str, object]:
     return {
         "tiles": _tiles(found.total),
-        "hourly": found.hourly,
+        "step": found.step.capitalize(),
         **_over_time(found),
         "by_provider": _by_provider(found, titles),
         "codes": [
@@ -139,7 +141,7 @@ def _tiles(total: Tally) -> list[Tile]:
 def _over_time(found: Figures) -> dict[str, object]:
     """Both pictures and the table of their numbers; of the ways only those there are."""
     tallies = [tally for _, tally in found.series]
-    heads = [f"{at:%H:%M}" if found.hourly else f"{at.day} {at:%b}" for at, _ in found.series]
+    heads = [f"{at:%H:%M}" if found.step == "hour" else f"{at.day} {at:%b}" for at, _ in found.series]
     ways = [way for way in (*_WAYS, *sorted(found.total.ways.keys() - _WAYS.keys())) if found.total.ways[way]]
     stack = [charts.Series(f"way-{way}", _WAYS.get(way, way), [tally.ways[way] for tally in tallies]) for way in ways]
     unanswered = [

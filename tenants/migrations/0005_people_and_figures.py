@@ -63,7 +63,6 @@ class Migration(migrations.Migration):
                 ('provider', models.CharField(max_length=40)),
                 ('way', models.CharField(max_length=10)),
                 ('outcome', models.CharField(max_length=24)),
-                ('speed', models.SmallIntegerField()),
                 ('asks', models.BigIntegerField()),
                 ('ms', models.BigIntegerField()),
                 ('tokens', models.BigIntegerField()),
@@ -72,7 +71,23 @@ class Migration(migrations.Migration):
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.tenant')),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('tenant', 'hour', 'provider', 'way', 'outcome', 'speed'), name='ask_hour_unique')],
+                'constraints': [models.UniqueConstraint(fields=('tenant', 'hour', 'provider', 'way', 'outcome'), name='ask_hour_unique')],
+                'indexes': [models.Index(fields=['hour'], name='ask_hour_by_age')],
+            },
+        ),
+        migrations.CreateModel(
+            name='AskSpeed',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('hour', models.DateTimeField()),
+                ('provider', models.CharField(max_length=40)),
+                ('speed', models.SmallIntegerField()),
+                ('asks', models.BigIntegerField()),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.tenant')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('tenant', 'hour', 'provider', 'speed'), name='ask_speed_unique')],
+                'indexes': [models.Index(fields=['hour'], name='ask_speed_by_age')],
             },
         ),
         migrations.CreateModel(

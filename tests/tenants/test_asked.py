@@ -148,11 +148,23 @@ def test_percentiles_are_right_to_an_eighth(office: Office) -> None:
 def test_a_short_time_is_told_by_the_hour_a_long_one_by_the_day_and_both_hold_all(office: Office) -> None:
     asked.count([office.asked(at=NOW - timedelta(hours=ago)) for ago in (0, 3, 30)])
     day, week = office.figures(hours=48), office.figures(hours=24 * 7)
-    assert (day.hourly, len(day.series)) == (True, 49)
+    assert (day.step, len(day.series)) == ("hour", 49)
     assert [tally.asks for at, tally in day.series if at.hour == NOW.hour] == [0, 0, 1]
-    assert (week.hourly, len(week.series)) == (False, 8)
+    assert (week.step, len(week.series)) == ("day", 8)
     assert day.total == week.total
     assert sum(tally.asks for _, tally in week.series) == 3
+
+
+def test_a_very_long_time_is_told_by_the_week_from_its_monday(office: Office) -> None:
+    asked.count([office.asked(at=NOW - timedelta(days=ago)) for ago in (0, 40, 41)])
+    found = asked.figures(
+        office.tenant.pk, since=NOW - timedelta(days=60), until=NOW + timedelta(minutes=1), weekly=True
+    )
+    assert {at.isoweekday() for at, _ in found.series} == {1}
+    assert sum(tally.asks for _, tally in found.series) == found.total.asks == 3
+    for ago in (0, 40, 41):
+        day = NOW - timedelta(days=ago)
+        assert next(tally for at, tally in found.series if at <= day < at + timedelta(weeks=1)).asks
 
 
 def test_old_hours_become_one_day_and_lose_nothing(office: Office) -> None:
@@ -171,7 +183,7 @@ def test_old_hours_become_one_day_and_lose_nothing(office: Office) -> None:
         (old.replace(minute=0, second=0, microsecond=0), 49),
         (NOW.replace(hour=0, minute=0, second=0, microsecond=0), 1),
     ]
-    assert not asked.figures(office.tenant.pk, since=old, until=old + timedelta(hours=24)).hourly
+    assert asked.figures(office.tenant.pk, since=old, until=old + timedelta(hours=24)).step == "day"
 
 
 def test_what_is_older_than_days_are_kept_goes_with_the_sweep(office: Office, settings: Any) -> None:

@@ -257,7 +257,6 @@ def test_ten_thousand_members_are_a_page_at_a_time_and_found_by_name(world: Worl
         assert seen == [user.email for user in made]
         assert "Person 77" in told_at(visitor, console(world, "members/?q=person+77"))
         assert "Nobody like that" in told_at(visitor, console(world, f"members/?q={mark}&role=owner"))
-        assert visitor.open(console(world, "members/?q=%00&after=%00&role=%00")).status_code == 200
 
 
 def told_at(visitor: Visitor, url: str) -> str:
