@@ -10,6 +10,7 @@ from django.db import models
 from oauth2_provider.models import (
     AbstractAccessToken,
     AbstractApplication,
+    AbstractDeviceGrant,
     AbstractGrant,
     AbstractIDToken,
     AbstractRefreshToken,
@@ -102,6 +103,10 @@ class RefreshToken(AbstractRefreshToken):
 
 class IDToken(AbstractIDToken):
     """Never written: the toolkit's access token refers to it, and its own table would make the migrations a circle."""
+
+
+class DeviceGrant(AbstractDeviceGrant):
+    """Never written: device authorization is not offered. Without its own, the toolkit's would be a table to migrate."""
 
 
 def fresh_secret(client: Client) -> str:
