@@ -106,7 +106,7 @@ class IDToken(AbstractIDToken):
 
 
 class DeviceGrant(AbstractDeviceGrant):
-    """Never written: device authorization is not offered. Without its own, the toolkit's would be a table to migrate."""
+    """Never written: device authorization is not offered. Without it, the toolkit's would be a table to migrate."""
 
 
 def fresh_secret(client: Client) -> str:

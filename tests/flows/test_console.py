@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from html import unescape
-
 import pytest
 
 from metaagent.visitor import Visitor
 from tenants import services as tenants
+from tests.console import console, told
 from tests.world import World
-
-
-def console(world: World, rest: str = "") -> str:
-    return f"{world.product.url}/console/{world.tenant.slug}/{rest}"
-
-
-def told(visitor: Visitor) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", visitor.page.text)).split())
 
 
 @pytest.mark.parametrize("role", ["auditor", "admin", "owner"])

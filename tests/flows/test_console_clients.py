@@ -12,23 +12,9 @@ from tenants import services as tenants
 from tenants.keyset import A_PAGE
 from tenants.models import ClientKey
 from tenants.oauth.models import Client, ClientGrant
+from tests.console import console, logged_in, told
 from tests.oauth import OAuthClient
 from tests.world import Person, World
-
-
-def console(world: World, rest: str = "") -> str:
-    return f"{world.product.url}/console/{world.tenant.slug}/clients/{rest}"
-
-
-def told(visitor: Visitor) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", visitor.page.text)).split())
-
-
-def logged_in(world: World, role: str) -> Visitor:
-    tenants.add_member(tenant=world.tenant, user=world.me.user, role=role, by=None)
-    visitor = Visitor()
-    world.log_in(visitor)
-    return visitor
 
 
 def program(name: str) -> Client:
@@ -72,15 +58,15 @@ def test_each_client_says_who_let_it_in_what_it_may_use_and_where_answers_go(wor
     [over] = let_in(world, program("Long gone"), person)
     ClientGrant.objects.filter(pk=over.pk).update(ended_at=datetime.now(UTC))
     with logged_in(world, "auditor") as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "clients/"))
         text = told(visitor)
         assert "Claude Code Not verified answers go to 127.0.0.1:9" in text
         assert f"{person.user.email} Sentry Asks in their name" in text
         assert "Long gone" not in text
         assert "End it" not in text
-        visitor.open(console(world, f"?person={person.user.email}"))
+        visitor.open(console(world, f"clients/?person={person.user.email}"))
         assert "Not verified" in told(visitor)
-        visitor.open(console(world, "?person=nobody-like-that"))
+        visitor.open(console(world, "clients/?person=nobody-like-that"))
         assert "No client is like that" in told(visitor)
 
 
@@ -90,7 +76,7 @@ def test_an_administrator_ends_one_persons_client_and_leaves_the_others(world: W
     token = client.signed_in()["access_token"]
     kept = let_in(world, program("Another"), world.me)
     with logged_in(world, "admin") as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "clients/"))
         grant = ClientGrant.objects.get(client__client_id=client.client_id)
         assert post(visitor, world, "end/", grant=str(grant.pk)) == 200
         assert f"The client is shut out for {world.me.user.email}." in told(visitor)
@@ -105,7 +91,7 @@ def test_a_client_is_ended_for_everybody_in_this_tenant_and_in_no_other(world: W
     grants = let_in(world, client, world.me, world.person(), world.person())
     [theirs] = let_in(elsewhere, client, elsewhere.me)
     with logged_in(world, "owner") as visitor:
-        visitor.open(console(world, f"?client={client.pk}"))
+        visitor.open(console(world, f"clients/?client={client.pk}"))
         assert "3 people have let it in." in told(visitor)
         assert post(visitor, world, "end/", client=str(client.pk)) == 200
         assert "shut out for everybody (3)" in told(visitor)
@@ -118,7 +104,7 @@ def test_a_client_is_ended_for_everybody_in_this_tenant_and_in_no_other(world: W
 def test_keys_are_listed_by_what_tells_them_apart_and_ended(world: World) -> None:
     person = world.person()
     with logged_in(world, "admin") as visitor:
-        visitor.open(console(world, f"keys/?person={person.user.email}"))
+        visitor.open(console(world, f"clients/keys/?person={person.user.email}"))
         row = ClientKey.objects.get(membership__user=person.user)
         assert f"test {row.prefix}… {person.user.email}" in told(visitor)
         assert "Has no end" in told(visitor)
@@ -136,11 +122,11 @@ def test_long_lists_go_on_page_by_page(world: World) -> None:
         for number in range(A_PAGE)
     )
     with logged_in(world, "auditor") as visitor:
-        visitor.open(console(world, "keys/"))
+        visitor.open(console(world, "clients/keys/"))
         assert len(visitor.page.content) <= 60_000
         older = re.search(r'rel="next" href="([^"]*)"', visitor.page.text)
         assert older is not None
-        visitor.open(console(world, f"keys/{unescape(older[1])}"))
+        visitor.open(console(world, f"clients/keys/{unescape(older[1])}"))
         assert "test mak_" in told(visitor)
         assert 'rel="next"' not in visitor.page.text
 
@@ -158,11 +144,11 @@ def test_nobody_ends_what_is_not_theirs_to_end(world: World) -> None:
             ("end/", {}),
             ("keys/end/", {"key": str(their_key.pk)}),
         ):
-            visitor.open(console(world))
+            visitor.open(console(world, "clients/"))
             assert post(visitor, world, rest, **values) == 404, (rest, values)
         tenants.add_member(tenant=world.tenant, user=world.person().user, role="owner", by=None)
         tenants.add_member(tenant=world.tenant, user=world.me.user, role="auditor", by=None)
-        visitor.open(console(world))
+        visitor.open(console(world, "clients/"))
         assert post(visitor, world, "end/", grant=str(mine.pk)) == 404
     assert not ClientGrant.objects.filter(pk__in=[theirs.pk, mine.pk], ended_at__isnull=False).exists()
     assert ClientKey.objects.get(pk=their_key.pk).revoked_at is None

@@ -14,24 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from metaagent.visitor import Visitor
 from tenants import services as tenants
 from tenants.keyset import A_PAGE
+from tests.console import console, logged_in, told
 from tests.vault.rows import fill
 from tests.world import World
 from vault.models import Connection, SealedTokenSet
-
-
-def console(world: World, rest: str = "") -> str:
-    return f"{world.product.url}/console/{world.tenant.slug}/connections/{rest}"
-
-
-def told(visitor: Visitor) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", visitor.page.text)).split())
-
-
-def logged_in(world: World, role: str) -> Visitor:
-    tenants.add_member(tenant=world.tenant, user=world.me.user, role=role, by=None)
-    visitor = Visitor()
-    world.log_in(visitor)
-    return visitor
 
 
 def ids(visitor: Visitor) -> list[str]:
@@ -45,13 +31,13 @@ def test_each_connection_says_whose_it_is_how_it_is_and_what_it_allows(world: Wo
     shared = fill(world.installation, world.me.user, 1)[0]
     Connection.objects.filter(pk=shared.pk).update(owner=None, account_label="Everybody's")
     with logged_in(world, "auditor") as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "connections/"))
         text = told(visitor)
         assert set(ids(visitor)) == {str(row.pk) for row in (mine, other, shared)}
         assert f"{mine.account_label} Sentry {world.me.user.email} Ready" in text
         assert "Needs attention Its access could not be renewed" in text
         assert "Everybody's Sentry Shared Ready" in text
-        visitor.open(console(world, f"{mine.pk}/"))
+        visitor.open(console(world, f"connections/{mine.pk}/"))
         one = told(visitor)
     assert "What it allows" in one
     assert all(scope in one for scope in mine.scopes)
@@ -63,7 +49,7 @@ def test_thousands_are_gone_through_page_by_page_and_none_is_missed_or_shown_twi
     fill(world.installation, world.me.user, 2 * A_PAGE + 20)
     seen: list[str] = []
     with logged_in(world, "auditor") as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "connections/"))
         while True:
             seen += ids(visitor)
             if len(seen) == A_PAGE:
@@ -71,7 +57,7 @@ def test_thousands_are_gone_through_page_by_page_and_none_is_missed_or_shown_twi
             older = re.search(r'rel="next" href="([^"]*)"', visitor.page.text)
             if older is None:
                 break
-            visitor.open(console(world, unescape(older[1])))
+            visitor.open(console(world, f"connections/{unescape(older[1])}"))
     assert len(seen) == len(set(seen)) == 2 * A_PAGE + 20
 
 
@@ -94,7 +80,7 @@ def test_they_are_found_by_account_person_provider_status_and_whether_they_are_s
             ("provider=github", []),
             ("q=nothing%20like%20that", []),
         ):
-            visitor.open(console(world, f"?{query}"))
+            visitor.open(console(world, f"connections/?{query}"))
             assert set(ids(visitor)) == {str(row.pk) for row in wanted}, query
         assert "No connection is like that" in told(visitor)
 
@@ -105,7 +91,7 @@ def test_an_administrator_disconnects_one_and_is_told_what_came_of_it(world: Wor
     tenants.add_member(tenant=world.tenant, user=admin.user, role="admin", by=None)
     with Visitor() as visitor:
         world.log_in(visitor, admin)
-        visitor.open(console(world, f"{row.pk}/"))
+        visitor.open(console(world, f"connections/{row.pk}/"))
         visitor.send(visitor.form_with("id"))
         assert f"{row.label} is disconnected, and its access is revoked at Sentry." in told(visitor)
     assert Connection.objects.get(pk=row.pk).status == "revoked"
@@ -117,7 +103,7 @@ def test_an_administrator_disconnects_one_and_is_told_what_came_of_it(world: Wor
 def test_several_are_ticked_looked_at_once_more_and_disconnected_together(world: World) -> None:
     rows = fill(world.installation, world.person().user, 5)
     with logged_in(world, "admin") as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "connections/"))
         form = next(form for form in visitor.forms() if form.action.endswith("/disconnect/"))
         visitor.send(form, id=[str(row.pk) for row in rows[:3]])
         assert "Disconnect 3 accounts?" in told(visitor)
@@ -130,7 +116,7 @@ def test_several_are_ticked_looked_at_once_more_and_disconnected_together(world:
 
 def test_ticking_nothing_ends_nothing(world: World) -> None:
     with logged_in(world, "admin") as visitor:
-        visitor.open(console(world, "disconnect/"))
+        visitor.open(console(world, "connections/disconnect/"))
         assert "Nothing was ticked" in told(visitor)
 
 
@@ -138,9 +124,9 @@ def test_ticking_nothing_ends_nothing(world: World) -> None:
 def test_who_may_not_run_the_tenant_cannot_disconnect_others(world: World, role: str) -> None:
     [row] = fill(world.installation, world.person().user, 1)
     with logged_in(world, role) as visitor:
-        assert visitor.open(console(world)).status_code == (404 if role == "member" else 200)
+        assert visitor.open(console(world, "connections/")).status_code == (404 if role == "member" else 200)
         assert "Disconnect those" not in visitor.page.text
-        assert visitor.open(console(world, f"disconnect/?id={row.pk}")).status_code == 404
+        assert visitor.open(console(world, f"connections/disconnect/?id={row.pk}")).status_code == 404
         visitor.open(f"{world.product.url}/connections/")
         form = next(form for form in visitor.forms() if "logout" in form.action)
         form.action = f"/console/{world.tenant.slug}/connections/disconnect/"
@@ -154,9 +140,9 @@ def test_another_tenants_connection_is_as_if_it_were_not_there(world: World) -> 
     [mine] = fill(world.installation, world.me.user, 1)
     with logged_in(world, "owner") as visitor:
         for rest in (f"{row.pk}/", f"{uuid4()}/", f"disconnect/?id={row.pk}", f"disconnect/?id={mine.pk}&id={row.pk}"):
-            assert visitor.open(console(world, rest)).status_code == 404, rest
-        assert visitor.open(console(world, "disconnect/?id=nonsense")).status_code == 404
-        visitor.open(console(world, f"{mine.pk}/"))
+            assert visitor.open(console(world, f"connections/{rest}")).status_code == 404, rest
+        assert visitor.open(console(world, "connections/disconnect/?id=nonsense")).status_code == 404
+        visitor.open(console(world, f"connections/{mine.pk}/"))
         assert visitor.send(visitor.form_with("id"), id=[str(mine.pk), str(row.pk)]).status_code == 404
     assert set(Connection.objects.filter(pk__in=[row.pk, mine.pk]).values_list("status", flat=True)) == {"ready"}
 

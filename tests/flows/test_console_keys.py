@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from html import unescape
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from django.db import connection as database
 from metaagent.visitor import Visitor
 from tenants import services as tenants
 from tenants.sessions import SessionStore
+from tests.console import console, logged_in, told
 from tests.environment import MISSING
 from tests.sights import browser
 from tests.vault.rows import fill, opens
@@ -33,24 +33,9 @@ def _prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotate, "SETTLE", timedelta(0))
 
 
-def console(world: World, rest: str = "") -> str:
-    return f"{world.product.url}/console/{world.tenant.slug}/keys/{rest}"
-
-
-def told(visitor: Visitor) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", visitor.page.text)).split())
-
-
-def logged_in(world: World, role: str) -> Visitor:
-    tenants.add_member(tenant=world.tenant, user=world.me.user, role=role, by=None)
-    visitor = Visitor()
-    world.log_in(visitor)
-    return visitor
-
-
 def rotated(visitor: Visitor, world: World) -> None:
     """The button is pressed."""
-    visitor.open(console(world, "rotate/"))
+    visitor.open(console(world, "keys/rotate/"))
     form = next(form for form in visitor.forms() if form.action.endswith("/rotate/"))
     visitor.send(form)
 
@@ -63,14 +48,14 @@ def test_the_keys_say_what_they_seal_and_nothing_secret(world: World) -> None:
     fill(world.installation, world.me.user, 3)
     key = TenantKey.objects.get(tenant=world.tenant)
     with logged_in(world, "auditor") as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "keys/"))
         text = told(visitor)
         assert f"{str(key.pk)[:8]} Active Key file of this server" in text
         assert re.search(r"3 1 0 Tokens:", text)
         assert bytes(key.wrapped or b"").hex() not in visitor.page.text
         assert Path(settings.VAULT_KEK.partition(":")[2]).name not in visitor.page.text
         assert "Rotate…" not in text
-        assert visitor.open(console(world, "rotate/")).status_code == 404
+        assert visitor.open(console(world, "keys/rotate/")).status_code == 404
 
 
 def test_an_owner_begins_a_rotation_and_the_page_shows_how_far_it_is_to_the_end(
@@ -79,7 +64,7 @@ def test_an_owner_begins_a_rotation_and_the_page_shows_how_far_it_is_to_the_end(
     rows = fill(world.installation, world.me.user, 250)
     old = TenantKey.objects.get(tenant=world.tenant)
     with logged_in(world, "owner") as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "keys/"))
         assert "Rotate…" in told(visitor)
         rotated(visitor, world)
         assert "Sealing everything anew 0 of 251 sealed by the new key." in told(visitor)
@@ -91,16 +76,16 @@ def test_an_owner_begins_a_rotation_and_the_page_shows_how_far_it_is_to_the_end(
         turn = rotate.turn(tenant_id=world.tenant.pk, now=datetime.now(UTC), for_s=0)  # cut off, or killed
         assert turn.resealed == 200
         visitor.http.headers["HX-Request"] = "true"
-        visitor.open(console(world))
+        visitor.open(console(world, "keys/"))
         assert visitor.page.text.startswith('<div class="stack" id="versions"')
         assert "200 of 251" in told(visitor)
 
         tasks.rotations()
         assert states(world) == ["active", "old"]
-        visitor.open(console(world))
+        visitor.open(console(world, "keys/"))
         assert "Nearly done 251 of 251" in told(visitor)
         tasks.rotations()
-        visitor.open(console(world))
+        visitor.open(console(world, "keys/"))
         assert "hx-trigger" not in visitor.page.text
         assert "Being replaced" not in told(visitor)
     key = TenantKey.objects.get(tenant=world.tenant)
@@ -118,7 +103,7 @@ def test_what_does_not_open_is_named_and_keeps_its_key(world: World) -> None:
         SealedTokenSet.objects.filter(connection=broken).update(access=b"\x01" + bytes(80))
         for _ in range(3):
             tasks.rotations()
-        visitor.open(console(world))
+        visitor.open(console(world, "keys/"))
         text = told(visitor)
         assert "Rotating has come as far as it can 2 of 3" in text
         assert "1 sealed thing does not open" in text
@@ -143,7 +128,7 @@ def test_it_says_so_when_the_key_service_is_away_and_nothing_changes(
         raise KeysUnavailable("The key service did not answer.")
 
     with logged_in(world, "owner") as visitor:
-        visitor.open(console(world, "rotate/"))
+        visitor.open(console(world, "keys/rotate/"))
         form = next(form for form in visitor.forms() if form.action.endswith("/rotate/"))
         monkeypatch.setattr(keys, "_probed", (float("-inf"), False))
         monkeypatch.setattr(LocalRing, "wrap", away)
@@ -160,7 +145,7 @@ def test_it_says_so_when_the_key_service_is_away_and_nothing_changes(
 @pytest.mark.parametrize("role", ["auditor", "admin"])
 def test_only_an_owner_rotates(world: World, role: str) -> None:
     with logged_in(world, role) as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "keys/"))
         form = next(form for form in visitor.forms() if "logout" in form.action)
         form.action = f"/console/{world.tenant.slug}/keys/rotate/"
         assert visitor.send(form).status_code == 404
@@ -169,7 +154,7 @@ def test_only_an_owner_rotates(world: World, role: str) -> None:
 
 def test_rotating_wants_a_password_that_was_said_just_now(world: World) -> None:
     with logged_in(world, "owner") as visitor:
-        visitor.open(console(world, "rotate/"))
+        visitor.open(console(world, "keys/rotate/"))
         form = next(form for form in visitor.forms() if form.action.endswith("/rotate/"))
         _forgotten(visitor)
         visitor.send(form)
@@ -192,7 +177,7 @@ def test_the_page_follows_a_rotation_by_itself_to_its_end(world: World) -> None:
     said: list[str] = []
     with browser() as page:
         page.on("console", lambda message: said.append(message.text))
-        page.goto(console(world, "rotate/"))
+        page.goto(console(world, "keys/rotate/"))
         page.get_by_label("E-mail").fill(world.me.user.email)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()

@@ -8,30 +8,14 @@ from html import unescape
 
 import pytest
 
-from metaagent.visitor import Visitor
-from tenants import services as tenants
 from tenants.models import Tenant
+from tests.console import console, logged_in, told
 from tests.world import World
-
-
-def console(world: World, rest: str = "") -> str:
-    return f"{world.product.url}/console/{world.tenant.slug}/settings/{rest}"
-
-
-def told(visitor: Visitor) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", visitor.page.text)).split())
-
-
-def logged_in(world: World, role: str) -> Visitor:
-    tenants.add_member(tenant=world.tenant, user=world.me.user, role=role, by=None)
-    visitor = Visitor()
-    world.log_in(visitor)
-    return visitor
 
 
 def test_an_administrator_renames_a_tenant_and_what_cannot_be_a_name_is_shown_again(world: World) -> None:
     with logged_in(world, "admin") as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "settings/"))
         visitor.send(visitor.form_with("name"), name="  Ørsted   & Sons ")
         assert "Saved." in told(visitor)
         assert Tenant.objects.get(pk=world.tenant.pk).name == "Ørsted & Sons"
@@ -46,10 +30,10 @@ def test_an_administrator_renames_a_tenant_and_what_cannot_be_a_name_is_shown_ag
 
 def test_what_to_paste_into_clients_names_the_endpoint_that_was_chosen(world: World) -> None:
     with logged_in(world, "owner") as visitor:
-        visitor.open(console(world))
+        visitor.open(console(world, "settings/"))
         everything = f"{world.product.url}/mcp/{world.tenant.slug}"
         assert f"claude mcp add --transport http {world.tenant.slug} {everything}" in told(visitor)
-        visitor.open(console(world, "?endpoint=sentry"))
+        visitor.open(console(world, "settings/?endpoint=sentry"))
         pasted = [
             unescape(text) for text in re.findall(r'<pre class="paste"[^>]*>(.*?)</pre>', visitor.page.text, re.DOTALL)
         ]
@@ -61,14 +45,14 @@ def test_what_to_paste_into_clients_names_the_endpoint_that_was_chosen(world: Wo
 def test_an_owner_closes_the_tenant_by_typing_its_short_name(world: World) -> None:
     connection = world.connect()
     with logged_in(world, "owner") as visitor:
-        visitor.open(console(world, "close/"))
+        visitor.open(console(world, "settings/close/"))
         assert "1 connection ends" in told(visitor)
         form = visitor.form_with("slug")
         assert visitor.send(form, slug="another").status_code == 422
         assert Tenant.objects.get(pk=world.tenant.pk).closed_at is None
         visitor.send(form, slug=world.tenant.slug)
         assert "is closed. 1 connection ended." in told(visitor)
-        assert visitor.open(console(world)).status_code == 404
+        assert visitor.open(console(world, "settings/")).status_code == 404
     connection.refresh_from_db()
     assert connection.status == "revoked"
     [event] = world.events("tenant.close.done")
@@ -78,8 +62,8 @@ def test_an_owner_closes_the_tenant_by_typing_its_short_name(world: World) -> No
 @pytest.mark.parametrize(("role", "status"), [("member", 404), ("auditor", 404), ("admin", 200)])
 def test_only_an_owner_closes_it_and_only_who_runs_it_sees_the_page(world: World, role: str, status: int) -> None:
     with logged_in(world, role) as visitor:
-        assert visitor.open(console(world)).status_code == status
-        assert visitor.open(console(world, "close/")).status_code == 404
+        assert visitor.open(console(world, "settings/")).status_code == status
+        assert visitor.open(console(world, "settings/close/")).status_code == 404
         visitor.open(f"{world.product.url}/connections/")
         form = next(form for form in visitor.forms() if "logout" in form.action)
         form.action = f"/console/{world.tenant.slug}/settings/close/"

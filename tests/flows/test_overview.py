@@ -21,6 +21,7 @@ from tenants import asked, budgets
 from tenants import services as tenants
 from tenants.asked import Asked
 from tenants.models import Tenant
+from tests.console import console, words
 from tests.world import World
 
 
@@ -31,14 +32,6 @@ def admin(world: World) -> Iterator[Visitor]:
     with Visitor() as visitor:
         world.log_in(visitor)
         yield visitor
-
-
-def console(world: World, rest: str = "") -> str:
-    return f"{world.product.url}/console/{world.tenant.slug}/{rest}"
-
-
-def told(html: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
 def one(world: World, **given: Any) -> Asked:
@@ -57,7 +50,7 @@ def test_what_was_asked_through_mcp_is_seen_soon(world: World, admin: Visitor) -
     for _ in range(3):
         world.call_tool("who_am_i")
     until = time.monotonic() + 10
-    while "Asks 5 3 answered" not in (text := told(admin.open(console(world, "?range=24h")).text)):
+    while "Asks 5 3 answered" not in (text := words(admin.open(console(world, "?range=24h")).text)):
         assert time.monotonic() < until, text
     assert "Without a model 100 %" in text
     assert "Tool named by the client" in text
@@ -93,11 +86,11 @@ def test_a_member_sees_neither_page(world: World) -> None:
 def test_a_time_and_a_provider_are_chosen_in_the_address(world: World, admin: Visitor) -> None:
     old = datetime.now(UTC) - timedelta(days=20)
     asked.count([*[one(world)] * 2, *[one(world, provider="github", way="plan")] * 3, one(world, at=old)])
-    assert "Asks 5 5 answered" in told(admin.open(console(world)).text)
-    assert "Asks 6 6 answered" in told(admin.open(console(world, "?range=30d")).text)
-    assert "Asks 3 3 answered" in told(admin.open(console(world, "?range=30d&provider=github")).text)
+    assert "Asks 5 5 answered" in words(admin.open(console(world)).text)
+    assert "Asks 6 6 answered" in words(admin.open(console(world, "?range=30d")).text)
+    assert "Asks 3 3 answered" in words(admin.open(console(world, "?range=30d&provider=github")).text)
     assert "Nothing was asked in this time" in admin.open(console(world, "?provider=slack")).text
-    assert "Asks 5 5 answered" in told(admin.open(console(world, "?range=forever")).text)
+    assert "Asks 5 5 answered" in words(admin.open(console(world, "?range=forever")).text)
 
 
 def test_another_tenant_s_figures_stay_there(world: World, admin: Visitor, product: Any, sandbox: Any) -> None:
@@ -142,7 +135,7 @@ def test_a_picture_s_numbers_stand_in_a_table_too(world: World, admin: Visitor) 
     asked.count([*[one(world)] * 4, *[one(world, way="plan")] * 2])
     html = admin.open(console(world)).text
     today = f"{datetime.now(UTC).day} {datetime.now(UTC):%b}"
-    assert f"{today} 4 2 " in told(html)
+    assert f"{today} 4 2 " in words(html)
     assert len(re.findall(r'<svg class="drawn" role="img" aria-label="[^"]+"', html)) == 2
     assert " style=" not in html
 
@@ -255,5 +248,5 @@ def test_each_provider_s_rules_are_side_by_side(world: World, admin: Visitor) ->
     world.installation.exposure, world.installation.consent = "strict", "writes"
     world.installation.save()
     html = admin.open(console(world, "policies/")).text
-    assert "Sentry Does not see it Before something is changed Tool calls: 5" in told(html)
+    assert "Sentry Does not see it Before something is changed Tool calls: 5" in words(html)
     assert f"/console/{world.tenant.slug}/providers/sentry/" in html

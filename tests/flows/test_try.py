@@ -8,7 +8,7 @@ import pytest
 
 from metaagent.visitor import Visitor
 from tenants import services as tenants
-from tests.flows.test_console import console, told
+from tests.console import console, told
 from tests.world import World
 
 

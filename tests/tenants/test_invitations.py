@@ -20,7 +20,7 @@ from tenants import invitations, services
 from tenants.invitations import Over
 from tenants.models import Invitation, Membership, User
 from tests.commands.test_commands import command
-from tests.flows.test_console import console, told
+from tests.console import console, told
 from tests.tenants.test_people import seat
 from tests.world import PASSWORD, Person, World
 

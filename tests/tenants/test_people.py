@@ -17,7 +17,7 @@ from tenants import people, services
 from tenants.models import ClientKey, Membership, Role, User
 from tenants.services import Refused
 from tests.commands.test_commands import command, refused
-from tests.flows.test_console import console, told
+from tests.console import console, told
 from tests.world import Person, World
 from vault.models import Connection
 from vault.services import leave

@@ -18,7 +18,7 @@ from tenants import services, sessions
 from tenants.models import Session
 from tenants.oauth.tasks import sweep
 from tests.commands.test_commands import command
-from tests.flows.test_console import told
+from tests.console import told
 from tests.world import PASSWORD, Person, World
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
