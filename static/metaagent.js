@@ -74,7 +74,9 @@ document.addEventListener("DOMContentLoaded", watch);
 document.addEventListener("visibilitychange", () => document.hidden || watch());
 
 /* A form that is sent in the ordinary way shows what it works on, as htmx's do; a file that is too large is not sent. */
-document.addEventListener("submit", ({ target }) => target.classList.add("htmx-request"));
+document.addEventListener("submit", ({ target }) => {
+  if (!target.hasAttribute("hx-post")) target.classList.add("htmx-request");
+});
 addEventListener("pageshow", () => {
   document.querySelectorAll("form.htmx-request").forEach((form) => form.classList.remove("htmx-request"));
 });

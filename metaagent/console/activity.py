@@ -17,6 +17,7 @@ from audit import selectors as log
 from audit.events import EventKind
 from audit.models import AuditEvent
 from audit.timeline import WrongFilter, place
+from audit.words import told
 from metaagent.console import filters
 from metaagent.console.outcomes import in_words
 from providers import selectors as providers
@@ -57,7 +58,7 @@ _WORDS: Final[Mapping[str, str]] = {
     EventKind.LOGIN_DONE: "You logged in",
     EventKind.LOGIN_REFUSED: "A log-in with a wrong password was refused",
 }
-"""What happened, for the person it happened to; anything else is told by the name of its kind."""
+"""What happened, for the person it happened to; anything else is told as in the log."""
 _CALLED: Final = {"read": "Read", "write": "Changed something", "destructive": "Deleted something"}
 
 
@@ -197,12 +198,9 @@ def _changes(event: AuditEvent) -> bool:
 
 
 def _single(event: AuditEvent, names: Names) -> Deed:
-    subject, action, outcome = event.kind.split(".")
     return Deed(
         at=event.at,
-        words=_WORDS.get(
-            event.kind, f"{subject.capitalize()}: {action}" + ("" if outcome == "done" else f", {outcome}")
-        ),
+        words=_WORDS.get(event.kind) or told(event.kind),
         provider=names.providers.get(event.provider, event.provider),
         account=names.account(event.connection_id),
         client=names.clients.get(event.client, ""),

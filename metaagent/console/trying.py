@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
 
 from audit import selectors as log
-from metaagent.agent.failures import ExportHidden, Failure
+from metaagent.agent.failures import AccountAmbiguous, ExportHidden, Failure
 from metaagent.agent.types import PROMPT_CHARS, Answer, Principal
 from metaagent.console.log import Line, lines
 from tenants import access
@@ -40,6 +40,8 @@ class Said:
     """The code it failed with."""
     opens: str = ""
     """The page that helps."""
+    accounts: tuple[tuple[str, str], ...] = ()
+    """Id and name of those it may be asked as, when that has to be said."""
     run: str = ""
     way: str = ""
     citations: tuple[tuple[str, str], ...] = ()
@@ -53,7 +55,7 @@ class Said:
 def try_page(request: HttpRequest, member: Membership) -> HttpResponse:
     """The question and, once it is sent, its answer below; nothing more is allowed here than in any client."""
     exports = exports_of(member.tenant_id, member.user_id)
-    given = {name: request.POST.get(name, "") for name in ("provider", "prompt", "dry_run")}
+    given = {name: request.POST.get(name, "") for name in ("provider", "prompt", "dry_run", "account")}
     given["provider"] = given["provider"] or request.GET.get("provider", "")
     said = _asked(member, given, exports) if request.method == "POST" else None
     shown: dict[str, object] = {
@@ -74,12 +76,17 @@ def _asked(member: Membership, given: Mapping[str, str], exports: list[tuple[str
     if given["provider"] not in dict(exports):
         return Said("Choose one of the providers.", failed="ask_invalid")
     principal = Principal(tenant_id=member.tenant_id, tenant=member.tenant.slug, user_id=member.user_id, client=CONSOLE)
-    arguments = {"prompt": given["prompt"], "options": {"dryRun": bool(given["dry_run"])}}
+    arguments: dict[str, object] = {"prompt": given["prompt"], "options": {"dryRun": bool(given["dry_run"])}}
+    if given["account"]:
+        arguments["accountId"] = given["account"]
     try:
         ask = ask_from(arguments, AskDefaults(settings.ANSWER_TOKENS))
         return _answered(member, page.ask(principal, given["provider"], ask))
     except ExportHidden:
         return Said("Choose one of the providers.", failed="ask_invalid")
+    except AccountAmbiguous as failure:
+        said = "Several accounts are connected. Choose one:"
+        return Said(said, failed=failure.code, accounts=failure.accounts, run=failure.telemetry_id)
     except Failure as failure:
         opens = getattr(failure, "connect_url", "") or getattr(failure, "url", "")
         return Said(

@@ -42,6 +42,24 @@ def test_who_has_no_account_is_shown_where_to_connect(world: World, visitor: Vis
     assert not world.events("tool.call.intent")
 
 
+def test_who_has_several_accounts_chooses_one(world: World, visitor: Visitor) -> None:
+    world.connect(email="ada@example.com")
+    world.connect_another("bruno@example.com")
+    assert "Several accounts are connected. Choose one: Ask as ada@example.com Ask as bruno@example.com" in ask(
+        visitor, "who am I?"
+    )
+    form = visitor.form_with("account")
+    bruno = next(value for name, value in form.buttons if name == "account" and "bruno" in _named(visitor, value))
+    visitor.send(form, account=bruno)
+    assert "who_am_i" in told(visitor)
+    assert "bruno@example.com" in told(visitor)
+
+
+def _named(visitor: Visitor, account: str) -> str:
+    """What its button says."""
+    return visitor.page.text.partition(f'value="{account}">')[2].partition("</button>")[0]
+
+
 def test_nothing_but_what_one_is_offered_can_be_asked(world: World, visitor: Visitor) -> None:
     assert "Choose one of the providers." in ask(visitor, "who am I?", provider="github")
     world.install(exposure="strict")
