@@ -9,13 +9,14 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Literal
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
 from tests import services
 from tests.world import PASSWORD, Person, World
 
 PHONE, DESK = 360, 1280
 _HEIGHT = 800
+_TABS = 120
 _LOOK = """async only => {
   const options = only ? {runOnly: {type: 'rule', values: [only]}} : {};
   const {violations} = await axe.run(document, {resultTypes: ['violations'], ...options});
@@ -90,6 +91,16 @@ def browser(*, scheme: Literal["light", "dark"] = "light", width: int = DESK, sc
         size = {"width": width, "height": _HEIGHT}
         yield chromium.new_page(color_scheme=scheme, viewport=size, java_script_enabled=scripts)  # type: ignore[arg-type]  # a TypedDict
         chromium.close()
+
+
+def reach(page: Page, target: Locator) -> None:
+    """Go there by the Tab key alone, as who has no mouse does; the focus has to be seen on arriving."""
+    for _ in range(_TABS):
+        page.keyboard.press("Tab")
+        if target.evaluate("e => e === document.activeElement"):
+            assert page.evaluate(FOCUSED)["seen"], f"the focus is not seen on {target}"
+            return
+    raise AssertionError(f"Tab does not lead to {target} at {page.url}")
 
 
 def log_in(page: Page, world: World, password: str = PASSWORD, person: Person | None = None) -> None:
