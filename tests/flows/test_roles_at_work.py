@@ -33,7 +33,7 @@ class Office:
     """A tenant with somebody of each role, and one browser for all of them."""
 
     world: World
-    people: dict[str, Person]
+    people: dict[Role, Person]
     walk: Walk
     chromium: Browser | None = field(default=None, repr=False)
 
