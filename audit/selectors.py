@@ -191,7 +191,7 @@ def _stated(row: tuple[Any, ...]) -> Stated:
     }
 
 
-def tool_outcomes(tenant_id: UUID, *, now: datetime, newest: int = _LOOKED) -> list[Outcomes]:
+def tool_outcomes(tenant_id: UUID, *, now: datetime, newest: int = 20_000) -> list[Outcomes]:
     """What became of a tenant's tool calls within a day, by provider and code.
 
     No more than its `newest` events are counted: for a tenant with more in a day this is about the last of them.
