@@ -11,10 +11,9 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from providers import catalogue, sources
+from providers import catalogue, models, sources
 from providers.manifest import Choices, Manifest
 from providers.models import Installation
-from providers.models import Manifest as Listing
 from providers.spec import ProviderSpec
 
 
@@ -35,7 +34,7 @@ def installed(tenant_id: UUID) -> QuerySet[Installation]:
 
 def listings_to_review(tenant_id: UUID) -> set[UUID]:
     """The installations whose source lists tools that wait for an administrator."""
-    waiting = Listing.objects.filter(installation__tenant_id=tenant_id, state=Listing.State.PENDING)
+    waiting = models.Manifest.objects.filter(installation__tenant_id=tenant_id, state=models.Manifest.State.PENDING)
     return set(waiting.values_list("installation_id", flat=True))
 
 
