@@ -31,6 +31,8 @@ _SINGULAR = {
     "keys": "key_id",
 }
 _LEAVING = {"logout", "admin:logout"}
+_WITHOUT_SESSION = {*(f"oauth2_provider:{name}" for name in ("token", "revoke-token", "dcr-register")), "api_nothing"}
+"""Where programs send forms, and no cookie counts."""
 _METHODS = ("get", "post")
 _REST_METHODS = ("get", "post", "put", "patch", "delete")
 _TYPED = (
@@ -155,3 +157,24 @@ def test_a_provider_that_has_left_the_catalogue_breaks_nothing(product: Served, 
         if found[0] >= 500:
             wrong.append(f"{place.name}: {found[0]}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_form_is_taken_from_another_site_no_page_framed_and_nothing_changed_by_looking(ours: Town) -> None:
+    seat, wrong = _seat(ours, "owner"), list[str]()
+    forged = Client(SERVER_NAME="127.0.0.1", enforce_csrf_checks=True)
+    forged.cookies = seat.browser.cookies
+    before = ours.state()
+    for place in (each for each in places() if not each.rest and each.name not in _WITHOUT_SESSION):
+        address = place.filled(_ids(place, ours.ids, ours.world.tenant.slug))
+        sent = forged.post(address, {name: str(value) for name, value in ours.ids.items()})
+        if sent.status_code not in {403, 404, 405}:
+            wrong.append(f"{place.name} takes a form without its token: {sent.status_code}")
+        if place.name == "connect":  # makes a link that leads its person alone somewhere, and nothing else
+            continue
+        page = seat.browser.get(address)
+        if page.headers.get("content-type", "").startswith("text/html"):
+            framed = "frame-ancestors 'none'" not in page.headers["content-security-policy"]
+            if framed or page.headers["cross-origin-opener-policy"] != "same-origin":
+                wrong.append(f"{place.name} can be framed or opened by another site")
+    assert not wrong, "\n".join(wrong)
+    assert ours.state() == before
