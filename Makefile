@@ -33,7 +33,7 @@ run: .venv/product  ## the product alone, reloading, on 127.0.0.1:8000
 	@DEBUG=1 $(BIN)/python -m uvicorn metaagent.asgi:application --reload --no-access-log --ws-max-size 65536
 
 test: .venv/dev  ## every test; REQUIRE_ALL=1 fails where a service is missing
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 3 --dist worksteal $(if $(filter 1,$(REQUIRE_ALL)),--require-all) $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 2 --dist worksteal $(if $(filter 1,$(REQUIRE_ALL)),--require-all) $(ARGS)
 
 peers: .venv/product  ## prove it against software not written here; needs npm; ARGS=--replicas for two processes
 	@$(BIN)/python -m tests.peers.run $(ARGS)

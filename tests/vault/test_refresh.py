@@ -272,7 +272,7 @@ def test_waiting_callers_hold_no_database_connection(world: World) -> None:
     world.faults(token_delay_s=1.5)
     with ThreadPoolExecutor(40) as pool:
         callers = [pool.submit(_access, connection) for _ in range(40)]
-        until(lambda: tokens(connection).lease_until is not None)
+        until(lambda: (now := tokens(connection)).lease_until is not None or now.version == 2)  # it may be over by then
         assert Connection.objects.filter(pk=connection.pk).exists()
         assert {caller.result(20) for caller in callers} == {2}
 
