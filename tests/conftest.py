@@ -10,9 +10,15 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 
 from audit import sealing
 from tests.world import Served, World, serve
+
+# How quick a machine is, is nothing that a property has to say.
+hypothesis.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.load_profile("ours")
 
 
 @pytest.fixture(scope="session", autouse=True)
