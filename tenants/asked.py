@@ -19,7 +19,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, QuerySet, Sum
+from django.db.models import DateField, DateTimeField, F, QuerySet, Sum
 from django.db.models.functions import ExtractHour, Trunc, TruncDate
 
 from metaagent.values import value
@@ -30,7 +30,7 @@ SPEEDS_MS: Final = (*(1.25**step for step in range(53)), 120_000.0)
 than the last is counted in one more."""
 OK: Final = "ok"
 NO_WAY: Final = "none"
-"""Of an ask that ended before a way was chosen."""
+"""Of an ask that was not answered: how it would have been is not told apart."""
 WITHOUT_MODEL: Final = frozenset({"tool", "route", "replay"})
 """Ways of `metaagent.agent.types.Way` in which no model decides."""
 UP_TO_THE_PERSON: Final = frozenset({"needs_auth", "needs_consent", "approval_required", "capability_miss"})
@@ -97,7 +97,8 @@ def count(asked: Sequence[Asked]) -> None:
             continue
         hour = each.at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         sums = [1, each.ms, each.tokens, each.micros, each.saved]
-        _grow(hours, (each.tenant_id, hour, each.provider, each.way, each.outcome), sums)
+        way = each.way if each.outcome == OK else NO_WAY
+        _grow(hours, (each.tenant_id, hour, each.provider, way, each.outcome), sums)
         if each.outcome == OK:
             _grow(speeds, (each.tenant_id, hour, each.provider, bisect_left(SPEEDS_MS, each.ms)), [1])
         if each.user_id in people:
@@ -281,13 +282,15 @@ def figures(tenant_id: UUID, *, since: datetime, until: datetime, provider: str 
     if provider:
         hours, speeds = hours.filter(provider=provider), speeds.filter(provider=provider)
         people = people.filter(provider=provider)
-    moments = _tallies(hours, speeds, Trunc("hour", step, tzinfo=UTC))
+    # As dates where they are: of a moment in a zone Django makes each one anew, row by row.
+    kind = DateTimeField() if hourly else DateField()
+    moments = _tallies(hours, speeds, Trunc("hour", step, tzinfo=UTC, output_field=kind))
     providers = _tallies(hours, speeds, F("provider"))
     length = _LENGTHS[step]
     series = [first + length * number for number in range(-((first - until) // length))]
     return Figures(
         total=sum(providers.values(), Tally()),
-        series=tuple((at, moments[at]) for at in series),
+        series=tuple((at, moments[at if hourly else at.date()]) for at in series),
         step=step,
         providers=tuple(sorted(providers.items(), key=lambda each: (-each[1].asks, each[0]))),
         people=_busiest(people),

@@ -203,7 +203,7 @@ class AskHour(models.Model):
     hour = models.DateTimeField()
     provider = models.CharField(max_length=40)
     way = models.CharField(max_length=10)
-    """`metaagent.agent.types.Way`, or `none`: it ended before one was chosen."""
+    """`metaagent.agent.types.Way`, or `none`: it was not answered."""
     outcome = models.CharField(max_length=24)
     """`ok`, or the code it failed with."""
     asks = models.BigIntegerField()

@@ -77,6 +77,8 @@ _READ_IN_LOOP: Final = 1_500
 _MOST_CITATIONS: Final = 10
 _FOR_LEAD: Final = 60
 """Tokens kept for what is said of the results, when several of them share the room."""
+_DIGITS: Final = 39
+"""Of a result's address: 129 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,7 +492,8 @@ class Work:
         """What was found, or what a model wrote of it, bounded, with its origin; all of it is kept behind a link."""
         toolbox, ask, provider = self.toolbox, self.ask, self._provider
         body, sections = digest.filed(self.found)
-        stored = StoredLink(secrets.token_urlsafe(24), len(body))
+        # Digits: a model reads three of them for one token, and each address costs the same.
+        stored = StoredLink(f"{secrets.randbelow(10**_DIGITS):0{_DIGITS}}", len(body))
         await self.ports.shared.store(result_key(toolbox.principal, stored.id), body, ttl_s=self.manner.result_ttl_s)
         for each in self.found:
             self.memory.note(provider.tools, each.tool, each.args, each.result.data, stored.uri)

@@ -35,7 +35,7 @@ from metaagent.agent.measure import _WORDS, most_tokens
 from metaagent.endpoint.resources import page
 from providers.spec import Api, Args, Json, Result, ToolSpec
 
-URI = "metaagent://results/aB3dE-fGh1JkLmN_pQrStUvWxYz01234"
+URI = "metaagent://results/402983157264019837465120938475610293847"
 _O200K = quicktok.get_encoding("o200k_base")
 
 

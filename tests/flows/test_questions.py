@@ -45,7 +45,7 @@ def test_a_plain_question_is_answered_without_a_model(connected: World, question
 
 def _timeless(text: str) -> str:
     """Without what is another from minute to minute, and from answer to answer."""
-    return re.sub(r"\d+ minutes?", "", text.partition("metaagent://")[0])
+    return re.sub(r"\d+ (?:minute|hour)s?", "", text.partition("metaagent://")[0])
 
 
 def test_answers_cite_the_provider_s_own_pages(connected: World) -> None:
