@@ -27,6 +27,7 @@ _RANGES: Final = {"24h": ("24 hours", 1), "7d": ("7 days", 7), "30d": ("30 days"
 _USUAL: Final = "7d"
 _DAYS_APART: Final = 31
 """Up to so many days are told apart; more are told by the week."""
+_MOST_PROVIDERS: Final = 30
 _WAYS: Final = {
     "tool": "Tool named by the client",
     "route": "Rule",
@@ -165,10 +166,14 @@ def _over_time(found: Figures) -> dict[str, object]:
 
 
 def _by_provider(found: Figures, titles: Mapping[str, str]) -> list[Row]:
-    most = max(tally.asks for _, tally in found.providers)
+    """The busiest, each by itself, and what is left as one more."""
+    most = found.providers[0][1].asks
+    rows = [(titles.get(slug, slug), tally) for slug, tally in found.providers[:_MOST_PROVIDERS]]
+    if rest := [tally for _, tally in found.providers[_MOST_PROVIDERS:]]:
+        rows.append((f"{len(rest)} more", sum(rest, Tally())))
     return [
         Row(
-            titles.get(slug, slug),
+            head,
             (
                 f"{tally.asks:,}",
                 part(tally.without_model),
@@ -178,7 +183,7 @@ def _by_provider(found: Figures, titles: Mapping[str, str]) -> list[Row]:
                 money(tally.micros),
                 many(tally.saved),
             ),
-            max(1, round(100 * tally.asks / most)),
+            min(100, max(1, round(100 * tally.asks / most))),
         )
-        for slug, tally in found.providers
+        for head, tally in rows
     ]

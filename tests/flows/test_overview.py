@@ -131,6 +131,15 @@ def test_three_months_are_one_small_page_of_few_queries(world: World) -> None:
     assert len(page.content) <= 60_000
 
 
+def test_of_many_providers_the_busiest_stand_by_themselves(world: World, admin: Visitor) -> None:
+    asked.count([one(world, provider=f"provider-{n:02}") for n in range(40) for _ in range(3 if n < 10 else 1)])
+    shown = words(admin.open(console(world)).text)
+    assert "provider-00 3 " in shown
+    assert "provider-29 1 " in shown
+    assert "10 more 10 " in shown
+    assert "provider-30 1 " not in shown
+
+
 def test_a_picture_s_numbers_stand_in_a_table_too(world: World, admin: Visitor) -> None:
     asked.count([*[one(world)] * 4, *[one(world, way="plan")] * 2])
     html = admin.open(console(world)).text
