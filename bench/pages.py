@@ -193,6 +193,7 @@ def _pages(filled: _Filled) -> Iterator[tuple[str, str]]:
     console = f"/console/{filled.tenant.slug}/"
     for days in ("24h", "7d", "30d", "13w"):
         yield f"console?range={days}", f"{console}?range={days}"
+        yield f"console?range={days}&people", f"{console}?range={days}&people=shown"
     for rest in ("clients/?q=Client", "clients/?client=1", "clients/?person=person-7", "members/?q=person-7"):
         yield f"console_{rest}", console + rest
     for rest in ("?q=alice", "?status=ready", "?person=person-7@example.com", "?provider=sentry"):

@@ -261,8 +261,6 @@ class Figures:
     step: Step
     providers: tuple[tuple[str, Tally], ...]
     """By slug, the busiest first."""
-    people: tuple[PersonUse, ...]
-    """The busiest, in the whole days that hold the time."""
 
 
 def figures(tenant_id: UUID, *, since: datetime, until: datetime, provider: str = "", weekly: bool = False) -> Figures:
@@ -270,31 +268,40 @@ def figures(tenant_id: UUID, *, since: datetime, until: datetime, provider: str 
 
     Hours are told apart where it is no longer than 48 of them, and not long ago; else days, or weeks from their Monday.
     """
-    kept = _beginning(datetime.now(UTC) - _HOURS_KEPT, "day")
-    hourly = until - since <= _BY_HOUR and since >= kept
-    step: Step = "hour" if hourly else "week" if weekly else "day"
-    first = _beginning(since, step)
+    step, first = _steps(since, until, weekly=weekly)
     hours = AskHour.objects.filter(tenant_id=tenant_id, hour__gte=first, hour__lt=until)
     speeds = AskSpeed.objects.filter(tenant_id=tenant_id, hour__gte=first, hour__lt=until)
-    people = AskDay.objects.filter(
-        tenant_id=tenant_id, day__gte=first.date(), day__lte=(until - timedelta.resolution).date()
-    )
     if provider:
         hours, speeds = hours.filter(provider=provider), speeds.filter(provider=provider)
-        people = people.filter(provider=provider)
     # As dates where they are: of a moment in a zone Django makes each one anew, row by row.
-    kind = DateTimeField() if hourly else DateField()
+    kind = DateTimeField() if step == "hour" else DateField()
     moments = _tallies(hours, speeds, Trunc("hour", step, tzinfo=UTC, output_field=kind))
     providers = _tallies(hours, speeds, F("provider"))
     length = _LENGTHS[step]
     series = [first + length * number for number in range(-((first - until) // length))]
     return Figures(
         total=sum(providers.values(), Tally()),
-        series=tuple((at, moments[at if hourly else at.date()]) for at in series),
+        series=tuple((at, moments[at if step == "hour" else at.date()]) for at in series),
         step=step,
         providers=tuple(sorted(providers.items(), key=lambda each: (-each[1].asks, each[0]))),
-        people=_busiest(people),
     )
+
+
+def busiest(
+    tenant_id: UUID, *, since: datetime, until: datetime, provider: str = "", weekly: bool = False
+) -> tuple[PersonUse, ...]:
+    """Who asked most in the whole days that hold the time of the same `figures`; each person has a row a day."""
+    _, first = _steps(since, until, weekly=weekly)
+    days = AskDay.objects.filter(
+        tenant_id=tenant_id, day__gte=first.date(), day__lte=(until - timedelta.resolution).date()
+    )
+    found = days.filter(provider=provider) if provider else days
+    # Who they are first, by as little as tells it.
+    asks = found.values_list("user_id").annotate(Sum("asks")).order_by(F("asks__sum").desc(), "user_id")
+    users = [user_id for user_id, _ in asks[:_MOST_PEOPLE]]
+    names = [each.name for each in fields(PersonUse)][1:]
+    rows = found.filter(user_id__in=users).values_list("user__email").annotate(*map(Sum, names))
+    return tuple(PersonUse(*row) for row in rows.order_by(F("asks__sum").desc(), "user__email"))
 
 
 def any_asks(tenant_id: UUID) -> bool:
@@ -318,6 +325,14 @@ def percentile(speeds: Mapping[int, int], share: float) -> float | None:
     return SPEEDS_MS[-1] if speeds else None
 
 
+def _steps(since: datetime, until: datetime, *, weekly: bool) -> tuple[Step, datetime]:
+    """What a time is told apart by, and where the first of them begins."""
+    kept = _beginning(datetime.now(UTC) - _HOURS_KEPT, "day")
+    hourly = until - since <= _BY_HOUR and since >= kept
+    step: Step = "hour" if hourly else "week" if weekly else "day"
+    return step, _beginning(since, step)
+
+
 def _beginning(at: datetime, step: Step) -> datetime:
     at = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     if step == "hour":
@@ -334,12 +349,3 @@ def _tallies(hours: QuerySet[AskHour], speeds: QuerySet[AskSpeed], by: F | Trunc
     for apart, speed, asks in speeds.values_list(by, "speed").annotate(Sum("asks")).order_by():
         found[apart].speeds[speed] += asks
     return found
-
-
-def _busiest(found: QuerySet[AskDay]) -> tuple[PersonUse, ...]:
-    """Who they are first, by as little as tells it: each person has a row a day."""
-    asks = found.values_list("user_id").annotate(Sum("asks")).order_by(F("asks__sum").desc(), "user_id")
-    busiest = [user_id for user_id, _ in asks[:_MOST_PEOPLE]]
-    names = [each.name for each in fields(PersonUse)][1:]
-    rows = found.filter(user_id__in=busiest).values_list("user__email").annotate(*map(Sum, names))
-    return tuple(PersonUse(*row) for row in rows.order_by(F("asks__sum").desc(), "user__email"))

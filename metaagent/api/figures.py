@@ -151,18 +151,15 @@ class UsageItem(Endpoint):
         since: date = asked.query.get("since", until - timedelta(days=_DAYS - 1))
         if not timedelta(0) <= until - since < _MOST:
             raise BadQuery({"since": [f"This must be a day before until, by {_MOST.days} days at most."]})
-        found = figures.figures(
-            asked.caller.tenant_id,
-            since=datetime.combine(since, time(), UTC),
-            until=datetime.combine(until, time(), UTC) + timedelta(days=1),
-            provider=asked.query.get("provider", ""),
-        )
+        begins, ends = datetime.combine(since, time(), UTC), datetime.combine(until, time(), UTC) + timedelta(days=1)
+        tenant_id, provider = asked.caller.tenant_id, asked.query.get("provider", "")
+        found = figures.figures(tenant_id, since=begins, until=ends, provider=provider)
         return {
             "hourly": found.step == "hour",
             "total": found.total,
             "series": [{"at": at, "tally": tally} for at, tally in found.series],
             "providers": [{"provider": slug, "tally": tally} for slug, tally in found.providers],
-            "people": found.people,
+            "people": figures.busiest(tenant_id, since=begins, until=ends, provider=provider),
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -20,7 +20,7 @@ from providers import selectors as providers
 from providers.health import Health, worth_a_look
 from providers.models import Installation
 from tenants import access, asked
-from tenants.asked import Figures, Tally
+from tenants.asked import Figures, PersonUse, Tally
 from tenants.models import Membership
 
 _RANGES: Final = {"24h": ("24 hours", 1), "7d": ("7 days", 7), "30d": ("30 days", 30), "13w": ("13 weeks", 91)}
@@ -74,15 +74,23 @@ class Concern:
 @require_safe
 @access.open_to(access.LOOK)
 def overview(request: HttpRequest, member: Membership) -> HttpResponse:
-    """The figures of the time and the provider in the address; a new tenant is told how to begin."""
+    """The figures of the time and the provider in the address; a new tenant is told how to begin.
+
+    Who asked most costs as much as half of the rest: the page asks for it once it stands, and a link leads to it alone.
+    """
     now = datetime.now(UTC)
     chosen = request.GET.get("range", _USUAL)
     words, days = _RANGES.get(chosen, _RANGES[_USUAL])
-    installed = {row.slug: row for row in providers.installed(member.tenant_id)}
-    titles = {slug: providers.title_of(row) for slug, row in installed.items()}
     slug = request.GET.get("provider", "")
     since = now - timedelta(hours=23) if days == 1 else now - timedelta(days=days - 1)
-    found = asked.figures(member.tenant_id, since=since, until=now, provider=slug, weekly=days > _DAYS_APART)
+    weekly, alone = days > _DAYS_APART, bool(request.htmx)  # type: ignore[attr-defined]  # django-htmx
+    people = None
+    if alone or "people" in request.GET:
+        people = _people(asked.busiest(member.tenant_id, since=since, until=now, provider=slug, weekly=weekly))
+    if alone:
+        return access.shown(request, member, "console/busiest.html", {"people": people})
+    installed = {row.slug: row for row in providers.installed(member.tenant_id)}
+    titles = {slug: providers.title_of(row) for slug, row in installed.items()}
     context: dict[str, object] = {
         "concerns": _concerns(installed, titles, health_of(member.tenant_id, now=now)),
         "endpoint": f"{settings.PUBLIC_URL}/mcp/{member.tenant.slug}",
@@ -91,9 +99,12 @@ def overview(request: HttpRequest, member: Membership) -> HttpResponse:
         "words": words,
         "provider": slug,
         "titles": sorted({slug: slug, **titles}.items()) if slug else sorted(titles.items()),
-        "asks": found.total.asks,
+        "people": people,
     }
-    context |= _shown(found, titles) if found.total.asks else {"began": asked.any_asks(member.tenant_id)}
+    if people is None:
+        found = asked.figures(member.tenant_id, since=since, until=now, provider=slug, weekly=weekly)
+        context["asks"] = found.total.asks
+        context |= _shown(found, titles) if found.total.asks else {"began": asked.any_asks(member.tenant_id)}
     return access.shown(request, member, "console/overview.html", context)
 
 
@@ -117,14 +128,17 @@ def _shown(found: Figures, titles: Mapping[str, str]) -> dict[str, object]:
             Row(in_words(code, code).capitalize(), (f"{count:,}", part(count / found.total.asks)))
             for code, count in found.total.codes.most_common()
         ],
-        "people": [
-            Row(
-                each.email,
-                (f"{each.asks:,}", f"{each.failed:,}", many(each.tokens), money(each.micros), many(each.saved)),
-            )
-            for each in found.people
-        ],
     }
+
+
+def _people(found: Sequence[PersonUse]) -> list[Row]:
+    return [
+        Row(
+            each.email,
+            (f"{each.asks:,}", f"{each.failed:,}", many(each.tokens), money(each.micros), many(each.saved)),
+        )
+        for each in found
+    ]
 
 
 def _tiles(total: Tally) -> list[Tile]:

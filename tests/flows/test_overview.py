@@ -22,6 +22,8 @@ from tenants import services as tenants
 from tenants.asked import Asked
 from tenants.models import Tenant
 from tests.console import console, words
+from tests.environment import MISSING
+from tests.sights import browser, log_in
 from tests.world import World
 
 
@@ -55,7 +57,32 @@ def test_what_was_asked_through_mcp_is_seen_soon(world: World, admin: Visitor) -
     assert "Without a model 100 %" in text
     assert "Tool named by the client" in text
     assert "An account had to be connected first 2 40 %" in text
-    assert world.me.user.email in text
+
+
+def test_who_asked_most_comes_after_the_page_or_by_a_link(world: World, admin: Visitor) -> None:
+    asked.count([*[one(world)] * 3, *[one(world, provider="github", outcome="internal")] * 2])
+    who = f"{world.me.user.email} 5 2 "
+    page = admin.open(console(world))
+    assert who not in words(page.text)
+    assert "people=shown" in page.text
+    assert who in words(admin.open(console(world, "?people=shown")).text)
+    assert "Nobody asked in this time" in admin.open(console(world, "?people=shown&provider=slack")).text
+    browser = Client(headers={"host": "127.0.0.1"})
+    browser.force_login(world.me.user)
+    alone = browser.get(f"/console/{world.tenant.slug}/", {"provider": "github"}, headers={"HX-Request": "true"})
+    assert f"{world.me.user.email} 2 2 " in words(alone.content.decode())
+    assert b"<html" not in alone.content
+
+
+@pytest.mark.browser
+@pytest.mark.skipif("chromium" in MISSING, reason=MISSING.get("chromium", ""))
+def test_who_asked_most_comes_by_itself(world: World) -> None:
+    tenants.add_member(tenant=world.tenant, user=world.me.user, role="admin", by=None)
+    asked.count([one(world)])
+    with browser() as page:
+        page.goto(f"{world.product.url}/console/{world.tenant.slug}/")
+        log_in(page, world)
+        page.get_by_role("region", name="By person").get_by_text(world.me.user.email).wait_for()
 
 
 def test_a_new_tenant_is_told_how_to_begin(world: World, admin: Visitor) -> None:
