@@ -92,7 +92,6 @@ def overview(request: HttpRequest, member: Membership) -> HttpResponse:
     installed = {row.slug: row for row in providers.installed(member.tenant_id)}
     titles = {slug: providers.title_of(row) for slug, row in installed.items()}
     context: dict[str, object] = {
-        "concerns": _concerns(installed, titles, health_of(member.tenant_id, now=now)),
         "endpoint": f"{settings.PUBLIC_URL}/mcp/{member.tenant.slug}",
         "ranges": [(name, title) for name, (title, _) in _RANGES.items()],
         "range": chosen if chosen in _RANGES else _USUAL,
@@ -102,6 +101,7 @@ def overview(request: HttpRequest, member: Membership) -> HttpResponse:
         "people": people,
     }
     if people is None:
+        context["concerns"] = _concerns(installed, titles, health_of(member.tenant_id, now=now))
         found = asked.figures(member.tenant_id, since=since, until=now, provider=slug, weekly=weekly)
         context["asks"] = found.total.asks
         context |= _shown(found, titles) if found.total.asks else {"began": asked.any_asks(member.tenant_id)}
