@@ -57,6 +57,7 @@ def test_what_was_asked_through_mcp_is_seen_soon(world: World, admin: Visitor) -
     assert "Without a model 100 %" in text
     assert "Tool named by the client" in text
     assert "An account had to be connected first 2 40 %" in text
+    assert f"{world.me.user.email} 5 2 " in words(admin.open(console(world, "?range=24h&people=shown")).text)
 
 
 def test_who_asked_most_comes_after_the_page_or_by_a_link(world: World, admin: Visitor) -> None:
