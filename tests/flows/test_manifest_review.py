@@ -248,13 +248,13 @@ def test_of_all_processes_that_find_it_due_one_lists(world: Reviewed) -> None:
 
     def sweep(_: int) -> int:
         try:
-            return listing.sweep(now=datetime.now(UTC))
+            return listing.sweep(now=datetime.now(UTC), most=1_000, for_s=60)
         finally:
             database.close()
 
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(sweep, range(4))) == 1
-    assert listing.sweep(now=datetime.now(UTC)) == 0
+    assert listing.sweep(now=datetime.now(UTC), most=1_000, for_s=60) == 0
     assert world.notes.lists == before + 1
 
 
@@ -275,7 +275,7 @@ def test_the_first_account_brings_the_tools_and_a_failure_is_nobodys_problem(wor
     listing.after_connecting(world.account.pk)
     assert world.row.manifest_id is None
     world.notes.status = 200
-    assert listing.sweep(now=datetime.now(UTC)) == 1
+    assert listing.sweep(now=datetime.now(UTC), most=1_000, for_s=60) == 1
     assert world.row.manifest is not None
     assert world.row.manifest.choices["effects"] == {}
     listing.after_connecting(world.account.pk)  # known already: nobody is asked
